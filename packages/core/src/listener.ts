@@ -1,0 +1,222 @@
+import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import tls from 'node:tls'
+import type { Limits } from './limits.ts'
+import { Fault } from './model.ts'
+import type { Log, Peer, Protocol, ProtocolServer } from './protocol.ts'
+import { peek } from './transports/head.ts'
+import { type ProxyHeader, readProxyHeader } from './transports/proxyProtocol.ts'
+import type { Wheel } from './wheel.ts'
+
+/** A protocol that runs: its plugin and what its `start` gave. */
+export interface Running {
+  readonly protocol: Protocol
+  readonly server: ProtocolServer
+}
+
+export interface ListenOptions {
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+  /** Told apart by their first bytes; a single one without `detect` takes every connection. */
+  readonly protocols: readonly Running[]
+  /** `require`: plain connections are closed. `accept`: both on one port, told apart by the first byte. */
+  readonly tls?: {
+    readonly context: tls.SecureContextOptions
+    readonly clientAuth: boolean
+    readonly mode: 'require' | 'accept'
+  }
+  /** `require`: a connection without the header is closed. `accept`: both. `off`: the header is no protocol's first byte. */
+  readonly proxyProtocol: 'off' | 'accept' | 'require'
+  readonly limits: Limits
+  readonly wheel: Wheel
+  readonly clock: { now(): number }
+  readonly log: Log
+}
+
+export interface Listener {
+  readonly host: string
+  readonly port: number
+  /** Stops accepting; connections live on. */
+  close(): Promise<void>
+}
+
+/** Port → PROXY header → TLS → first bytes → Protocol.accept. @throws what `listen` throws, EADDRINUSE for one */
+export const listen = async (options: ListenOptions): Promise<Listener> => {
+  const door = new Door(options)
+  const server = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: false }, (socket) =>
+    door.enter(socket),
+  )
+  server.maxConnections = options.limits.connections
+  server.on('drop', () =>
+    options.log.warn('listener.full', { port: options.port, connections: options.limits.connections }),
+  )
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host: options.host, port: options.port, backlog: 1024 }, resolve)
+  })
+  server.on('error', (error) => options.log.error('listener.failed', { error: error.message }))
+  const { port } = server.address() as net.AddressInfo
+  return {
+    host: options.host,
+    port,
+    async close() {
+      // Sockets that are still saying what they are go with the listener; the others are their protocols' matter.
+      door.close()
+      server.close()
+    },
+  }
+}
+
+class Door {
+  readonly #options: ListenOptions
+  readonly #secure: tls.SecureContext | undefined
+  readonly #entering = new Set<Duplex>()
+
+  constructor(options: ListenOptions) {
+    this.#options = options
+    this.#secure = options.tls && tls.createSecureContext(options.tls.context)
+  }
+
+  enter(socket: net.Socket): void {
+    const peer: Peer = {
+      address: plain(socket.remoteAddress),
+      port: socket.remotePort ?? 0,
+      secure: false,
+      local: { address: plain(socket.localAddress), port: socket.localPort ?? 0 },
+    }
+    this.#entering.add(socket)
+    socket.on('error', () => socket.destroy())
+    void this.#pass(socket, peer).finally(() => this.#entering.delete(socket))
+  }
+
+  close(): void {
+    for (const socket of this.#entering) socket.destroy()
+  }
+
+  async #pass(raw: net.Socket, from: Peer): Promise<void> {
+    let stage = 'proxy'
+    try {
+      const proxied = this.#options.proxyProtocol === 'off' ? from : await this.#unproxy(raw, from)
+      if (!proxied) return void raw.destroy()
+      stage = 'tls'
+      const opened = this.#secure ? await this.#untls(raw, proxied, this.#secure) : { socket: raw, peer: proxied }
+      if (!opened) return void raw.destroy()
+      stage = 'detect'
+      await this.#detect(opened.socket, opened.peer)
+    } catch (error) {
+      const fault = Fault.from(error)
+      this.#options.log.info('listener.refused', {
+        stage,
+        code: fault.code,
+        reason: fault.message,
+        remote: from.address,
+      })
+      raw.destroy()
+    }
+  }
+
+  async #unproxy(socket: net.Socket, from: Peer): Promise<Peer | undefined> {
+    const seen = await peek<ProxyHeader | { length: 0 }>(
+      socket,
+      (head) => {
+        const header = readProxyHeader(head)
+        return header === false ? { length: 0 } : header
+      },
+      this.#deadline,
+    )
+    if (!seen) return undefined
+    const header: ProxyHeader = seen.value
+    if (header.length === 0) {
+      if (this.#options.proxyProtocol === 'require')
+        throw new Fault('malformed', 'no PROXY header where one is required')
+      return from
+    }
+    discard(socket, header.length)
+    return {
+      ...from,
+      ...header.source,
+      local: header.destination ?? from.local,
+    }
+  }
+
+  async #untls(
+    socket: net.Socket,
+    from: Peer,
+    secureContext: tls.SecureContext,
+  ): Promise<{ socket: Duplex; peer: Peer } | undefined> {
+    const seen = await peek(socket, (head) => head[0] === 0x16, this.#deadline)
+    if (!seen) return undefined
+    const { mode, clientAuth } = this.#options.tls!
+    if (!seen.value) {
+      if (mode === 'require') throw new Fault('malformed', 'plain connection on a TLS port')
+      return { socket, peer: from }
+    }
+    const secured = new tls.TLSSocket(socket, {
+      isServer: true,
+      secureContext,
+      requestCert: clientAuth,
+      rejectUnauthorized: clientAuth,
+      ALPNCallback: ({ protocols }) =>
+        protocols.find((name) => name === 'h2' || name === 'http/1.1' || name === 'mqtt') ?? protocols[0],
+    })
+    await new Promise<void>((resolve, reject) => {
+      const cancel = this.#deadline(() => reject(new Fault('malformed', 'TLS handshake took too long')))
+      const fail = (error?: Error) => {
+        cancel()
+        reject(new Fault('malformed', `TLS handshake failed${error ? `: ${error.message}` : ''}`))
+      }
+      secured.once('secure', () => {
+        cancel()
+        secured.off('error', fail).off('close', fail)
+        if (clientAuth && !secured.authorized) reject(new Fault('unauthenticated', 'client certificate is not trusted'))
+        else resolve()
+      })
+      secured.on('error', fail).on('close', fail)
+    })
+    secured.on('error', () => secured.destroy())
+    const alpn = secured.alpnProtocol
+    const certificate = secured.getPeerCertificate?.()
+    return {
+      socket: secured,
+      peer: { ...from, secure: true, ...(alpn && { alpn }), ...(certificate && { certificate }) },
+    }
+  }
+
+  async #detect(socket: Duplex, peer: Peer): Promise<void> {
+    const { protocols } = this.#options
+    const [first] = protocols
+    if (first && protocols.length === 1) return first.server.accept(socket, peer)
+    const seen = await peek(socket, (head) => this.#who(head), this.#deadline)
+    if (!seen) return void socket.destroy()
+    if (seen.value === 'nobody') {
+      throw new Fault(
+        'malformed',
+        seen.head[0] === 0x16 ? 'TLS where none is configured' : 'first bytes of no protocol here',
+      )
+    }
+    seen.value.server.accept(socket, peer)
+  }
+
+  #who(head: Buffer): Running | 'nobody' | undefined {
+    let open = false
+    for (const running of this.#options.protocols) {
+      const ours = running.protocol.detect?.(head)
+      if (ours) return running
+      open ||= ours === undefined && running.protocol.detect !== undefined
+    }
+    return open ? undefined : 'nobody'
+  }
+
+  readonly #deadline = (expire: () => void): (() => void) =>
+    this.#options.wheel.at(this.#options.clock.now() + this.#options.limits.handshakeMs, expire)
+}
+
+/** Takes bytes off the front of a stream whose head was just put back. */
+const discard = (socket: Duplex, bytes: number): void => {
+  const head = socket.read() as Buffer
+  if (head.length > bytes) socket.unshift(head.subarray(bytes))
+}
+
+/** IPv4 in IPv6 clothes, as a dual-stack listener reports it. */
+const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:(?=\d+\.)/, '')

@@ -1,0 +1,152 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { Fault, type Half, type Lease } from './model.ts'
+
+/**
+ * Receipts and halves as text for clients that hold them themselves. Self-contained: any process with the cluster's
+ * key opens what any other sealed.
+ *   text = base64url( version u8 · kind u8 · fields · HMAC-SHA-256 of all before, first 16 bytes )
+ *   field = string: u16 length + UTF-8 · number: f64 big-endian
+ */
+export interface Seal {
+  lease(lease: Lease): string
+  half(half: Half): string
+  /** @throws Fault 'receiptExpired' about 'receipt': not one of ours, or changed on the way */
+  openLease(text: string): Lease
+  /** @throws Fault 'receiptExpired' about 'receipt' */
+  openHalf(text: string): Half
+}
+
+const VERSION = 1
+const LEASE = 1
+const HALF = 2
+const MAC_BYTES = 16
+/** Longest text that is looked at: three names of 255 bytes, the numbers and the code. */
+const TEXT_MAX = 2048
+
+const refused = () => new Fault('receiptExpired', 'receipt handle is not valid', { about: 'receipt' })
+
+class Writer {
+  #bytes = Buffer.allocUnsafe(256)
+  #at = 0
+  #room(bytes: number): void {
+    if (this.#at + bytes <= this.#bytes.length) return
+    const bigger = Buffer.allocUnsafe((this.#at + bytes) * 2)
+    this.#bytes.copy(bigger, 0, 0, this.#at)
+    this.#bytes = bigger
+  }
+  byte(value: number): this {
+    this.#room(1)
+    this.#at = this.#bytes.writeUInt8(value, this.#at)
+    return this
+  }
+  text(value: string): this {
+    const length = Buffer.byteLength(value)
+    this.#room(2 + length)
+    this.#at = this.#bytes.writeUInt16BE(length, this.#at)
+    this.#at += this.#bytes.write(value, this.#at)
+    return this
+  }
+  number(value: number): this {
+    this.#room(8)
+    this.#at = this.#bytes.writeDoubleBE(value, this.#at)
+    return this
+  }
+  done(key: Buffer): string {
+    const body = this.#bytes.subarray(0, this.#at)
+    const mac = createHmac('sha256', key).update(body).digest().subarray(0, MAC_BYTES)
+    return Buffer.concat([body, mac]).toString('base64url')
+  }
+}
+
+class Reader {
+  readonly #bytes: Buffer
+  #at = 0
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+  byte(): number {
+    const value = this.#bytes.readUInt8(this.#at)
+    this.#at += 1
+    return value
+  }
+  text(): string {
+    const length = this.#bytes.readUInt16BE(this.#at)
+    const value = this.#bytes.toString('utf8', this.#at + 2, this.#at + 2 + length)
+    this.#at += 2 + length
+    return value
+  }
+  number(): number {
+    const value = this.#bytes.readDoubleBE(this.#at)
+    this.#at += 8
+    return value
+  }
+}
+
+const open = (text: string, key: Buffer, kind: number): Reader => {
+  const bytes = text.length > TEXT_MAX ? Buffer.alloc(0) : Buffer.from(text, 'base64url')
+  // A lenient base64 decoder lets several texts mean the same bytes; only the one we wrote is ours.
+  if (bytes.length <= MAC_BYTES || bytes.toString('base64url') !== text) throw refused()
+  const body = bytes.subarray(0, -MAC_BYTES)
+  const mac = createHmac('sha256', key).update(body).digest().subarray(0, MAC_BYTES)
+  if (!timingSafeEqual(mac, bytes.subarray(-MAC_BYTES))) throw refused()
+  const reader = new Reader(body)
+  if (reader.byte() !== VERSION || reader.byte() !== kind) throw refused()
+  return reader
+}
+
+/** `key`: the cluster's secret, at least 16 bytes. */
+export const createSeal = (key: Buffer): Seal => {
+  if (key.length < 16) throw new Fault('invalid', 'a sealing key has at least 16 bytes')
+  return {
+    lease: (lease) =>
+      new Writer()
+        .byte(VERSION)
+        .byte(LEASE)
+        .text(lease.node)
+        .text(lease.topic)
+        .text(lease.group)
+        .number(lease.queue)
+        .number(lease.offset)
+        .number(lease.place)
+        .number(lease.first)
+        .number(lease.poppedAt)
+        .number(lease.invisible)
+        .number(lease.revive)
+        .number(lease.retry)
+        .number(lease.attempt)
+        .done(key),
+    half: (half) =>
+      new Writer()
+        .byte(VERSION)
+        .byte(HALF)
+        .text(half.node)
+        .text(half.topic)
+        .text(half.group)
+        .text(half.id)
+        .number(half.place)
+        .number(half.offset)
+        .done(key),
+    openLease(text) {
+      const r = open(text, key, LEASE)
+      return {
+        of: 'group',
+        node: r.text(),
+        topic: r.text(),
+        group: r.text(),
+        queue: r.number(),
+        offset: r.number(),
+        place: r.number(),
+        first: r.number(),
+        poppedAt: r.number(),
+        invisible: r.number(),
+        revive: r.number(),
+        retry: r.number() as Lease['retry'],
+        attempt: r.number(),
+      }
+    },
+    openHalf(text) {
+      const r = open(text, key, HALF)
+      return { node: r.text(), topic: r.text(), group: r.text(), id: r.text(), place: r.number(), offset: r.number() }
+    },
+  }
+}

@@ -1,0 +1,69 @@
+import type { Addressee, Membership, Notice } from './model.ts'
+import type { Principal, Session } from './pipeline.ts'
+import type { Credentials } from './protocol.ts'
+
+const hostPort = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
+/** The sessions of this process, and which of them a notice means. */
+export class Sessions {
+  readonly #process: string
+  readonly #sessions = new Map<string, Session>()
+  readonly #members = new Map<string, Membership>()
+  #counter = 0
+  #turn = 0
+
+  /** `process`: unique among the gateways of a cluster. */
+  constructor(process: string) {
+    this.#process = process
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  admit(who: Credentials, principal: Principal, notify: Session['notify']): Session {
+    const { peer } = who
+    const session: Session = {
+      id: `${this.#process}/${++this.#counter}`,
+      client: who.client,
+      principal,
+      protocol: who.protocol,
+      language: who.language,
+      version: who.version,
+      remoteAddress: hostPort(peer.address, peer.port),
+      localAddress: hostPort(peer.local.address, peer.local.port),
+      notify,
+    }
+    this.#sessions.set(session.id, session)
+    return session
+  }
+
+  /** Whether it was still here. */
+  release(session: Session): boolean {
+    this.#members.delete(session.id)
+    return this.#sessions.delete(session.id)
+  }
+
+  /** A heartbeat was accepted: notices to its groups may come here. */
+  joined(session: Session, membership: Membership): void {
+    if (this.#sessions.has(session.id)) this.#members.set(session.id, membership)
+  }
+
+  /**
+   * Tells whom it concerns in this process. `one`: each time another one, so that a check is not put to a dead client
+   * twice in a row.
+   * @returns the answer of the one that was asked, or how many were told; undefined when nobody here is meant
+   */
+  async notify(to: Addressee, notice: Notice): Promise<unknown> {
+    if ('session' in to) return this.#sessions.get(to.session)?.notify(notice)
+    const meant = [...this.#members].flatMap(([id, membership]) => {
+      const groups = to.role === 'produces' ? membership.produces : membership.consumes.map(({ group }) => group)
+      return groups.includes(to.group) ? [this.#sessions.get(id)!] : []
+    })
+    if (meant.length === 0) return undefined
+    if (to.one) return meant[this.#turn++ % meant.length]!.notify(notice)
+    await Promise.all(meant.map((session) => session.notify(notice).catch(() => undefined)))
+    return meant.length
+  }
+}

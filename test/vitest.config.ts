@@ -1,0 +1,17 @@
+import { defineConfig } from 'vitest/config'
+
+const conditions = ['@sluice/source']
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: conditions } },
+  test: {
+    root: new URL('..', import.meta.url).pathname,
+    include: ['packages/*/src/**/*.test.ts', 'protocols/*/src/**/*.test.ts', 'test/**/*.test.ts'],
+    execArgv: ['--conditions=@sluice/source', '--expose-gc'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+  },
+})
