@@ -151,8 +151,10 @@ class FrameConnection<Frame> implements Connection {
     if (!this.#conversation) this.#socket.destroy()
   }
 
+  /** An answer that the peer has not taken is no answer yet. */
   get busy(): number {
-    return this.#inflight + this.#waiting.length + (this.#conversation?.unsettled ?? 0)
+    const unread = this.#backlog() > 0 ? 1 : 0
+    return this.#inflight + this.#waiting.length + (this.#conversation?.unsettled ?? 0) + unread
   }
 
   // ── Link ────────────────────────────────────────────────────────────────────────────────────
