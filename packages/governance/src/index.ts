@@ -1,1 +1,48 @@
-export {}
+import type { Clock, Interceptor, Limits, Router, Wheel } from '@sluice/core'
+import { bounds } from './bounds.ts'
+import { deadline } from './deadline.ts'
+import { type Meter, measure } from './measure.ts'
+import { route } from './route.ts'
+import { type Tracer, trace } from './trace.ts'
+
+export type { Meter } from './measure.ts'
+export { oneNode } from './route.ts'
+export type { Span, Tracer } from './trace.ts'
+
+export interface Governance {
+  readonly tracer?: Tracer
+  readonly meter?: Meter
+  readonly limits: Limits
+  readonly wheel: Wheel
+  readonly clock: Clock
+  readonly router: Router
+  /** Names in and out. Absent: one tenant, names as they are. */
+  readonly tenancy?: Interceptor
+  /** Principal × topic or group × action. Absent: everything is allowed. */
+  readonly authorize?: Interceptor
+  /** Absent: no quota. */
+  readonly quota?: Interceptor
+  /** Keeps slow and failing nodes out. Absent: every node is light. */
+  readonly darkRoom?: Interceptor
+  /** Stops calls that fail anyway. Absent: always closed. */
+  readonly breaker?: Interceptor
+}
+
+const pass: Interceptor = (next) => next
+
+/**
+ * The stages in their one order. It matters: a throttled command must not touch the dark room, a tenant's bad ACL must
+ * not open a breaker, and a deadline covers everything that may wait.
+ */
+export const governance = (g: Governance): Interceptor[] => [
+  trace(g.tracer),
+  measure(g.meter, () => performance.now()),
+  bounds(g.limits),
+  deadline(g.wheel, g.clock),
+  g.tenancy ?? pass,
+  g.authorize ?? pass,
+  g.quota ?? pass,
+  route(g.router),
+  g.darkRoom ?? pass,
+  g.breaker ?? pass,
+]
