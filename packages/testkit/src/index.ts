@@ -1,1 +1,5 @@
-export {}
+export * from './clock.ts'
+export { batchOf, MemoryBackend, type MemoryOptions } from './fake/backend.ts'
+export { NODE } from './fake/log.ts'
+export * from './gateway.ts'
+export * from './wire.ts'
