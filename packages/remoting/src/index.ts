@@ -1,2 +1,5 @@
 export * from './codes.ts'
 export * from './frame.ts'
+export * from './host.ts'
+export * from './properties.ts'
+export * from './record.ts'

@@ -1,0 +1,386 @@
+import { crc32 } from 'node:zlib'
+import { type EpochMs, Fault, type Message, names, type Offset, type Queue, type StoredMessage } from '@sluice/core'
+import { formatHost, type Host, knownHost, noHost } from './host.ts'
+import { checkPropertyBytes, isSayable, PropertyView, propertyText } from './properties.ts'
+
+/**
+ * The stored message record, which is also what pull, pop, view and query answer with:
+ *   0 i32 size of all · 4 i32 magic · 8 i32 CRC-32 of the body & 0x7fffffff · 12 i32 queue · 16 i32 flag ·
+ *   20 i64 queue offset · 28 i64 place · 36 i32 sysFlag · 40 i64 bornAt · 48 bornHost 8|20 · i64 storedAt ·
+ *   storeHost 8|20 · i32 reconsumeTimes · i64 prepared · i32 n + body · u8|u16 n + topic · u16 n + properties
+ * Source: apache/rocketmq MessageDecoder.java, MessageVersion.java
+ */
+export const MAGIC_V1 = 0xdaa320a7
+/** The topic's length has two bytes. */
+export const MAGIC_V2 = 0xdaa320ab
+export const TOPIC_V1_MAX = 127
+export const TOPIC_MAX = 32_767
+
+export const recordAt = {
+  size: 0,
+  magic: 4,
+  bodyCrc: 8,
+  queue: 12,
+  flag: 16,
+  offset: 20,
+  place: 28,
+  sysFlag: 36,
+  bornAt: 40,
+} as const
+const BORN_HOST = 48
+/** Every field of fixed size with IPv4 hosts: up to the body, and the three lengths but the topic's. */
+const FIXED = 88
+
+/** Source: MessageSysFlag.java. Compressed without a type is zlib. */
+export const sysFlag = {
+  compressed: 0x1,
+  multiTags: 0x2,
+  prepared: 0x4,
+  commit: 0x8,
+  rollback: 0xc,
+  bornV6: 0x10,
+  storeV6: 0x20,
+  lz4: 0x100,
+  zstd: 0x200,
+  zlib: 0x300,
+} as const
+
+export const encodingFlag = (encoding: Message['encoding']): number => {
+  switch (encoding) {
+    case 'zlib':
+      return sysFlag.compressed | sysFlag.zlib
+    case 'lz4':
+      return sysFlag.compressed | sysFlag.lz4
+    case 'zstd':
+      return sysFlag.compressed | sysFlag.zstd
+    default:
+      return 0 // gzip is unknown to RocketMQ: the property string says it
+  }
+}
+
+export const encodingOf = (flags: number): 'zlib' | 'lz4' | 'zstd' | undefined => {
+  if ((flags & sysFlag.compressed) === 0) return undefined
+  const type = flags & 0x700
+  return type === sysFlag.lz4 ? 'lz4' : type === sysFlag.zstd ? 'zstd' : 'zlib'
+}
+
+/** i64 of a number that is at most 2^53 − 1, without BigInt. */
+export const writeLong = (target: Buffer, value: number, at: number): void => {
+  target.writeInt32BE(Math.floor(value / 0x1_0000_0000) | 0, at)
+  target.writeUInt32BE(value % 0x1_0000_0000, at + 4)
+}
+export const readLong = (source: Buffer, at: number): number =>
+  source.readInt32BE(at) * 0x1_0000_0000 + source.readUInt32BE(at + 4)
+
+/** A message measured for its record. */
+export interface Draft {
+  readonly message: Message
+  /** Bytes of the whole record. */
+  readonly size: number
+  readonly topicBytes: number
+  readonly properties: Buffer | string
+  readonly propertyBytes: number
+  readonly born: Host
+  readonly store: Host
+}
+
+/** Where and when the record stands. */
+export interface Placement {
+  readonly queue: number
+  readonly offset: Offset
+  readonly place: Offset
+  readonly storedAt: EpochMs
+  readonly reconsumeTimes?: number
+  /** Bits beside those of encoding and address family. */
+  readonly sysFlag?: number
+  /** Place of the half message that a commit comes from. */
+  readonly prepared?: Offset
+}
+
+/**
+ * @param bornHost of a message that does not say
+ * @throws Fault 'tooLarge' about 'properties', 'invalid' about 'topic'
+ */
+export const draftRecord = (message: Message, store: Host, bornHost?: string): Draft => {
+  const topicBytes = Buffer.byteLength(message.topic)
+  if (topicBytes === 0 || topicBytes > TOPIC_MAX)
+    throw new Fault('invalid', `topic of ${topicBytes} bytes`, { about: 'topic' })
+  const hostText = message.bornHost ?? bornHost
+  const known = hostText === undefined ? undefined : knownHost(hostText)
+  const born = known?.host ?? noHost
+  let properties: Buffer | string
+  if (message.packed) properties = message.packed
+  else {
+    properties = propertyText(message)
+    if (hostText && !known?.exact && isSayable(hostText)) properties += `${names.bornHost}\x01${hostText}\x02`
+  }
+  const propertyBytes = checkPropertyBytes(
+    typeof properties === 'string' ? Buffer.byteLength(properties) : properties.length,
+  )
+  const size =
+    FIXED +
+    (born.v6 ? 12 : 0) +
+    (store.v6 ? 12 : 0) +
+    message.body.length +
+    (topicBytes > TOPIC_V1_MAX ? 2 : 1) +
+    topicBytes +
+    2 +
+    propertyBytes
+  return { message, size, topicBytes, properties, propertyBytes, born, store }
+}
+
+/** Writes `draft.size` bytes at `start`. The body is copied once, into its place. */
+export const writeRecord = (target: Buffer, start: number, draft: Draft, placement: Placement): void => {
+  const { message, born, store, topicBytes, properties } = draft
+  const { body } = message
+  const long = topicBytes > TOPIC_V1_MAX
+  const flags =
+    encodingFlag(message.encoding) |
+    (placement.sysFlag ?? 0) |
+    (born.v6 ? sysFlag.bornV6 : 0) |
+    (store.v6 ? sysFlag.storeV6 : 0)
+  target.writeInt32BE(draft.size, start)
+  target.writeUInt32BE(long ? MAGIC_V2 : MAGIC_V1, start + recordAt.magic)
+  target.writeUInt32BE(crc32(body) & 0x7fffffff, start + recordAt.bodyCrc)
+  target.writeInt32BE(placement.queue, start + recordAt.queue)
+  target.writeInt32BE(userFlag(message), start + recordAt.flag)
+  writeLong(target, placement.offset, start + recordAt.offset)
+  writeLong(target, placement.place, start + recordAt.place)
+  target.writeInt32BE(flags, start + recordAt.sysFlag)
+  writeLong(target, message.bornAt ?? placement.storedAt, start + recordAt.bornAt)
+  let to = start + BORN_HOST
+  to += born.bytes.copy(target, to)
+  writeLong(target, placement.storedAt, to)
+  to += 8
+  to += store.bytes.copy(target, to)
+  to = target.writeInt32BE(placement.reconsumeTimes ?? 0, to)
+  writeLong(target, placement.prepared ?? 0, to)
+  to = target.writeInt32BE(body.length, to + 8)
+  to += body.copy(target, to)
+  to = long ? target.writeUInt16BE(topicBytes, to) : target.writeUInt8(topicBytes, to)
+  to += target.write(message.topic, to)
+  to = target.writeUInt16BE(draft.propertyBytes, to)
+  if (typeof properties === 'string') target.write(properties, to)
+  else properties.copy(target, to)
+}
+
+/** RocketMQ's user flag has no field in the model: it travels as what only its own protocol understands. */
+const userFlag = ({ original }: Message): number =>
+  original?.protocol === 'remoting' && original.bytes.length === 4 ? original.bytes.readInt32BE(0) : 0
+
+/** One record in a buffer of its own. */
+export const encodeRecord = (message: Message, store: Host, placement: Placement, bornHost?: string): Buffer => {
+  const draft = draftRecord(message, store, bornHost)
+  const record = Buffer.allocUnsafe(draft.size)
+  writeRecord(record, 0, draft, placement)
+  return record
+}
+
+export const isRecord = (bytes: Buffer): boolean => {
+  if (bytes.length < FIXED + 3 || bytes.readInt32BE(0) !== bytes.length) return false
+  const magic = bytes.readUInt32BE(recordAt.magic)
+  return magic === MAGIC_V1 || magic === MAGIC_V2
+}
+
+/**
+ * The records of a body that holds them one after the other.
+ * @throws Fault 'malformed' when a length does not fit
+ */
+export const splitRecords = (bytes: Buffer): Buffer[] => {
+  const records: Buffer[] = []
+  for (let from = 0; from < bytes.length; ) {
+    const size = bytes.length - from < 4 ? -1 : bytes.readInt32BE(from)
+    if (size < FIXED + 3 || from + size > bytes.length) throw new Fault('malformed', 'record length does not fit')
+    records.push(bytes.subarray(from, from + size))
+    from += size
+  }
+  return records
+}
+
+/** Upper-case hex of the store's address and the place: 32 digits, with IPv6 56. */
+export const offsetMsgId = (store: Buffer, place: Offset): string => {
+  const id = Buffer.allocUnsafe(store.length + 8)
+  store.copy(id)
+  writeLong(id, place, store.length)
+  return id.toString('hex').toUpperCase()
+}
+
+/** Undefined: not an id of this kind. */
+export const parseOffsetMsgId = (id: string): { readonly host: string; readonly place: Offset } | undefined => {
+  if (!/^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{56})$/.test(id)) return undefined
+  const bytes = Buffer.from(id, 'hex')
+  const place = readLong(bytes, bytes.length - 8)
+  if (place < 0 || place > Number.MAX_SAFE_INTEGER) return undefined
+  return { host: formatHost(bytes, 0, bytes.length === 28), place }
+}
+
+/** A stored message with what only RocketMQ's own edges ask for. */
+export interface StoredRecord extends StoredMessage {
+  readonly record: Buffer
+  readonly packed: Buffer
+  readonly storeHost: string
+  readonly reconsumeTimes: number
+  readonly prepared: Offset
+  readonly sysFlag: number
+  /** As RocketMQ's consumers see it. */
+  readonly offsetMsgId: string
+  /** Any property by its name on the wire. */
+  property(name: string): string | undefined
+}
+
+/**
+ * A view over one record; nothing is decoded before it is asked for.
+ * The record is trusted to be whole: check {@link isRecord} on bytes from elsewhere.
+ * @param node whose record it is
+ */
+export const viewRecord = (record: Buffer, node: string): StoredRecord => new View(record, node) as StoredRecord
+
+/** A getter cannot be absent, only undefined. */
+type Getters<T> = { readonly [K in keyof T]-?: {} extends Pick<T, K> ? T[K] | undefined : T[K] }
+
+class View implements Getters<StoredRecord> {
+  readonly record: Buffer
+  readonly #node: string
+  readonly #flags: number
+  readonly #storedAt: number
+  readonly #bodyAt: number
+  #topicAt = 0
+  #topic: string | undefined
+  #properties: PropertyView | undefined
+  #queue: Queue | undefined
+
+  constructor(record: Buffer, node: string) {
+    this.record = record
+    this.#node = node
+    this.#flags = record.readInt32BE(recordAt.sysFlag)
+    this.#storedAt = BORN_HOST + (this.#flags & sysFlag.bornV6 ? 20 : 8)
+    this.#bodyAt = this.#storedAt + 8 + (this.#flags & sysFlag.storeV6 ? 20 : 8) + 12
+  }
+
+  get topic(): string {
+    return (this.#topic ??= this.#readTopic())
+  }
+  get body(): Buffer {
+    const from = this.#bodyAt + 4
+    return this.record.subarray(from, from + this.record.readInt32BE(this.#bodyAt))
+  }
+  get queue(): Queue {
+    return (this.#queue ??= { topic: this.topic, node: this.#node, index: this.record.readInt32BE(recordAt.queue) })
+  }
+  get offset(): Offset {
+    return readLong(this.record, recordAt.offset)
+  }
+  get place(): Offset {
+    return readLong(this.record, recordAt.place)
+  }
+  get storedAt(): EpochMs {
+    return readLong(this.record, this.#storedAt)
+  }
+  get bornAt(): EpochMs {
+    return readLong(this.record, recordAt.bornAt)
+  }
+  get bornHost(): string {
+    const named = this.#view.bornHost
+    return named ?? formatHost(this.record, BORN_HOST, (this.#flags & sysFlag.bornV6) !== 0)
+  }
+  get storeHost(): string {
+    return formatHost(this.record, this.#storedAt + 8, (this.#flags & sysFlag.storeV6) !== 0)
+  }
+  get reconsumeTimes(): number {
+    return this.record.readInt32BE(this.#bodyAt - 12)
+  }
+  get prepared(): Offset {
+    return readLong(this.record, this.#bodyAt - 8)
+  }
+  get sysFlag(): number {
+    return this.#flags
+  }
+  get offsetMsgId(): string {
+    return offsetMsgId(this.record.subarray(this.#storedAt + 8, this.#bodyAt - 12), this.place)
+  }
+  /** UNIQ_KEY; of a producer that gave none, the offsetMsgId. */
+  get id(): string {
+    return this.#view.id ?? this.offsetMsgId
+  }
+  get packed(): Buffer {
+    return this.#view.packed
+  }
+  get encoding(): 'zlib' | 'lz4' | 'zstd' | 'gzip' | undefined {
+    return encodingOf(this.#flags) ?? this.#view.encoding
+  }
+  get original(): { readonly protocol: string; readonly bytes: Buffer } | undefined {
+    const said = this.#view.original
+    if (said || this.record.readInt32BE(recordAt.flag) === 0) return said
+    return { protocol: 'remoting', bytes: this.record.subarray(recordAt.flag, recordAt.flag + 4) }
+  }
+  get properties(): Readonly<Record<string, string>> {
+    return this.#view.properties
+  }
+  get path(): string | undefined {
+    return this.#view.path
+  }
+  get tag(): string | undefined {
+    return this.#view.tag
+  }
+  get keys(): readonly string[] | undefined {
+    return this.#view.keys
+  }
+  get group(): string | undefined {
+    return this.#view.group
+  }
+  get priority(): number | undefined {
+    return this.#view.priority
+  }
+  get deliverAt(): EpochMs | undefined {
+    return this.#view.deliverAt
+  }
+  get expiresAt(): EpochMs | undefined {
+    return this.#view.expiresAt
+  }
+  get half(): { readonly checkAfter?: number } | undefined {
+    return this.#view.half
+  }
+  get contentType(): string | undefined {
+    return this.#view.contentType
+  }
+  get correlationId(): string | undefined {
+    return this.#view.correlationId
+  }
+  get replyTo(): string | undefined {
+    return this.#view.replyTo
+  }
+  get retain(): boolean | undefined {
+    return this.#view.retain
+  }
+  get traceparent(): string | undefined {
+    return this.#view.traceparent
+  }
+  get via(): string | undefined {
+    return this.#view.via
+  }
+  property(name: string): string | undefined {
+    return this.#view.get(name)
+  }
+
+  get #view(): PropertyView {
+    return (this.#properties ??= new PropertyView(this.#readProperties()))
+  }
+
+  #readTopic(): string {
+    const { from, length } = this.#topicRange()
+    return this.record.toString('utf8', from, from + length)
+  }
+
+  #topicRange(): { from: number; length: number } {
+    this.#topicAt ||= this.#bodyAt + 4 + this.record.readInt32BE(this.#bodyAt)
+    const long = this.record.readUInt32BE(recordAt.magic) === MAGIC_V2
+    const length = long ? this.record.readUInt16BE(this.#topicAt) : this.record.readUInt8(this.#topicAt)
+    return { from: this.#topicAt + (long ? 2 : 1), length }
+  }
+
+  #readProperties(): Buffer {
+    const { from, length } = this.#topicRange()
+    const to = from + length
+    return this.record.subarray(to + 2, to + 2 + this.record.readUInt16BE(to))
+  }
+}
