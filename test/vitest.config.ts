@@ -11,6 +11,7 @@ export default defineConfig({
     execArgv: ['--conditions=@sluice/source', '--expose-gc'],
     pool: 'forks',
     maxWorkers: 2,
+    reporters: process.env.CI ? ['./test/run/reporter.ts'] : ['default'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
   },

@@ -18,6 +18,7 @@ import {
   type Peer,
   type Principal,
   type Protocol,
+  type ProtocolServer,
   type Running,
   Sessions,
   systemClock,
@@ -32,7 +33,7 @@ import { openEmbedded } from './embedded.ts'
 import { Host } from './host.ts'
 import { listenOptions } from './listeners.ts'
 import { createLog } from './log.ts'
-import { createMeter, Metrics } from './metrics.ts'
+import { type Cell, createMeter, Metrics } from './metrics.ts'
 import { type Ports, writePorts } from './ports.ts'
 import { loadProtocols } from './protocols.ts'
 import { sealKey } from './sealKey.ts'
@@ -121,6 +122,7 @@ export const runGateway = async (
     const metrics = new Metrics()
     const lost = metrics.counter('sluice_conversion_loss_total', 'Fields of messages that could not travel.')
     const opened = metrics.counter('sluice_connections_opened_total', 'Connections accepted.')
+    const closed = metrics.counter('sluice_connections_closed_total', 'Connections that ended, whoever ended them.')
     const sessions = new Sessions(`${process.pid.toString(36)}-${randomBytes(4).toString('hex')}`)
     const drain = createDrain(clock)
     const running = new Map<string, Running>()
@@ -156,17 +158,9 @@ export const runGateway = async (
     for (const { protocol } of loaded) {
       const server = await protocol.start(host)
       undo.push(() => server.close())
-      const cell = opened({ protocol: protocol.name })
       running.set(protocol.name, {
         protocol,
-        server: {
-          accept(socket, peer) {
-            cell.value++
-            server.accept(socket, peer)
-          },
-          connections: () => server.connections(),
-          close: () => server.close(),
-        },
+        server: counted(server, opened({ protocol: protocol.name }), closed({ protocol: protocol.name })),
       })
       drain.add(protocol.name, server)
     }
@@ -247,6 +241,16 @@ const executeOn =
   (backend: Backend) =>
   <K extends Kind>(command: CommandOf<K>, context: Context) =>
     backend.execute<K>(context.node!, command, context)
+
+const counted = (server: ProtocolServer, opened: Cell, closed: Cell): ProtocolServer => ({
+  accept(socket, peer) {
+    opened.value++
+    socket.once('close', () => closed.value++)
+    server.accept(socket, peer)
+  },
+  connections: () => server.connections(),
+  close: () => server.close(),
+})
 
 const operatorCredentials: Credentials = {
   protocol: 'admin',

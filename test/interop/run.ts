@@ -1,0 +1,13 @@
+import { runSuites } from '../run/suites.ts'
+
+await runSuites(
+  {
+    matrix: () => import('./matrix/suite.ts'),
+    remoting: () => import('./remoting/suite.ts'),
+    grpc: () => import('./grpc/suite.ts'),
+    plugin: () => import('./plugin/suite.ts'),
+    hostile: () => import('./hostile/suite.ts'),
+    readme: () => import('./readme/suite.ts'),
+  },
+  process.argv.slice(2),
+)
