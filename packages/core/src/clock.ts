@@ -9,16 +9,27 @@ export interface Clock {
   after(delay: Ms, run: () => void): () => void
 }
 
+/** Longest delay that a timer of Node takes; it fires at once beyond. */
+const TIMER_MAX: Ms = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   now: Date.now,
   every(period, run) {
-    const timer = setInterval(run, period)
+    const timer = setInterval(run, Math.min(period, TIMER_MAX))
     timer.unref()
     return () => clearInterval(timer)
   },
   after(delay, run) {
-    const timer = setTimeout(run, Math.min(delay, 2 ** 31 - 1))
-    timer.unref()
+    const due = Date.now() + delay
+    const arm = (left: Ms): NodeJS.Timeout =>
+      setTimeout(
+        () => {
+          if (left <= TIMER_MAX) return run()
+          timer = arm(due - Date.now())
+        },
+        Math.min(left, TIMER_MAX),
+      ).unref()
+    let timer = arm(delay)
     return () => clearTimeout(timer)
   },
 }

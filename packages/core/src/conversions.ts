@@ -299,7 +299,8 @@ export const splitPath = (full: string): { readonly topic: string; readonly path
 
 /**
  * Free-form properties of a producer taken apart: model fields out, user properties left.
- * Numbers that are none, and a path that is not below the topic, stay user properties.
+ * Numbers that are none, and a path that is not below the topic, stay user properties. What only a stored record says
+ * (`x-mq-via`, `x-mq-more`, `x-mq-original`) is dropped: a producer cannot say it.
  */
 export const takeReserved = (
   topic: string,
@@ -317,9 +318,8 @@ export const takeReserved = (
   const fields: Record<string, unknown> = {}
   for (const name in free) {
     const value = free[name] as string
-    const take = takers[name]
-    const taken = take?.(value, topic)
-    if (taken === undefined) properties[name] = value
+    const taken = takers.get(name)?.(value, topic)
+    if (taken === undefined) put(properties, name, value)
     else Object.assign(fields, taken)
   }
   return { properties, fields: fields as Partial<Message> }
@@ -328,21 +328,36 @@ export const takeReserved = (
 const number = (field: string) => (value: string) => (/^\d{1,15}$/.test(value) ? { [field]: Number(value) } : undefined)
 const text = (field: string) => (value: string) => ({ [field]: value })
 
-const takers: Readonly<Record<string, (value: string, topic: string) => object | undefined>> = {
-  [names.path]: (value, topic) =>
-    value.startsWith(`${topic}/`) ? { path: value.slice(topic.length + 1) } : value === topic ? {} : undefined,
-  [names.id]: text('id'),
-  [names.tag]: text('tag'),
-  [names.keys]: (value) => ({ keys: value.split(' ').filter((key) => key !== '') }),
-  [names.contentType]: text('contentType'),
-  [names.correlationId]: text('correlationId'),
-  [names.replyTo]: text('replyTo'),
-  [names.group]: text('group'),
-  [names.priority]: number('priority'),
-  [names.deliverAt]: number('deliverAt'),
-  [names.expiresAt]: number('expiresAt'),
-  [names.retain]: (value) => (value === 'true' ? { retain: true } : undefined),
-  [names.bornAt]: number('bornAt'),
-  [names.bornHost]: text('bornHost'),
-  [names.traceparent]: text('traceparent'),
+const drop = () => ({})
+
+/** A plain assignment of `__proto__` would vanish. */
+const put = (record: Record<string, string>, name: string, value: string): void => {
+  if (name !== '__proto__') record[name] = value
+  else Object.defineProperty(record, name, { value, enumerable: true, configurable: true, writable: true })
 }
+
+type Take = (value: string, topic: string) => object | undefined
+
+const takers: ReadonlyMap<string, Take> = new Map<string, Take>(
+  Object.entries({
+    [names.path]: (value, topic) =>
+      value.startsWith(`${topic}/`) ? { path: value.slice(topic.length + 1) } : value === topic ? {} : undefined,
+    [names.id]: text('id'),
+    [names.tag]: text('tag'),
+    [names.keys]: (value) => ({ keys: value.split(' ').filter((key) => key !== '') }),
+    [names.contentType]: text('contentType'),
+    [names.correlationId]: text('correlationId'),
+    [names.replyTo]: text('replyTo'),
+    [names.group]: text('group'),
+    [names.priority]: number('priority'),
+    [names.deliverAt]: number('deliverAt'),
+    [names.expiresAt]: number('expiresAt'),
+    [names.retain]: (value) => (value === 'true' ? { retain: true } : undefined),
+    [names.bornAt]: number('bornAt'),
+    [names.bornHost]: text('bornHost'),
+    [names.traceparent]: text('traceparent'),
+    [names.original]: drop,
+    [names.via]: drop,
+    [names.more]: drop,
+  }),
+)

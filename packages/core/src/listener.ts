@@ -1,11 +1,12 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
-import tls from 'node:tls'
+import type tls from 'node:tls'
 import type { Limits } from './limits.ts'
 import { Fault } from './model.ts'
 import type { Log, Peer, Protocol, ProtocolServer } from './protocol.ts'
 import { peek } from './transports/head.ts'
 import { type ProxyHeader, readProxyHeader } from './transports/proxyProtocol.ts'
+import { Handshakes } from './transports/tls.ts'
 import type { Wheel } from './wheel.ts'
 
 /** A protocol that runs: its plugin and what its `start` gave. */
@@ -18,7 +19,7 @@ export interface ListenOptions {
   readonly host: string
   /** 0: any free one. */
   readonly port: number
-  /** Told apart by their first bytes; a single one without `detect` takes every connection. */
+  /** Told apart by their first bytes; a single one takes every connection. */
   readonly protocols: readonly Running[]
   /** `require`: plain connections are closed. `accept`: both on one port, told apart by the first byte. */
   readonly tls?: {
@@ -29,6 +30,8 @@ export interface ListenOptions {
   /** `require`: a connection without the header is closed. `accept`: both. `off`: the header is no protocol's first byte. */
   readonly proxyProtocol: 'off' | 'accept' | 'require'
   readonly limits: Limits
+  /** Connections of the process, counted by all its listeners together; absent: this one has `limits.connections` alone. */
+  readonly open?: { count: number }
   readonly wheel: Wheel
   readonly clock: { now(): number }
   readonly log: Log
@@ -44,22 +47,32 @@ export interface Listener {
 /** Port → PROXY header → TLS → first bytes → Protocol.accept. @throws what `listen` throws, EADDRINUSE for one */
 export const listen = async (options: ListenOptions): Promise<Listener> => {
   const door = new Door(options)
-  const server = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: false }, (socket) =>
-    door.enter(socket),
-  )
+  const open = options.open ?? { count: 0 }
+  const server = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: false }, (socket) => {
+    if (open.count >= options.limits.connections) {
+      socket.destroy()
+      return full()
+    }
+    open.count++
+    socket.once('close', () => open.count--)
+    door.enter(socket)
+  })
+  let port = options.port
   server.maxConnections = options.limits.connections
-  server.on('drop', () =>
-    options.log.warn('listener.full', { port: options.port, connections: options.limits.connections }),
+  const full = occasionally(options.clock, (dropped) =>
+    options.log.warn('listener.full', { port, connections: options.limits.connections, dropped }),
   )
+  server.on('drop', full)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host: options.host, port: options.port, backlog: 1024 }, resolve)
   })
   server.on('error', (error) => options.log.error('listener.failed', { error: error.message }))
-  const { port } = server.address() as net.AddressInfo
+  const bound = (server.address() as net.AddressInfo).port
+  port = bound
   return {
     host: options.host,
-    port,
+    port: bound,
     async close() {
       // Sockets that are still saying what they are go with the listener; the others are their protocols' matter.
       door.close()
@@ -70,12 +83,12 @@ export const listen = async (options: ListenOptions): Promise<Listener> => {
 
 class Door {
   readonly #options: ListenOptions
-  readonly #secure: tls.SecureContext | undefined
+  readonly #handshakes: Handshakes | undefined
   readonly #entering = new Set<Duplex>()
 
   constructor(options: ListenOptions) {
     this.#options = options
-    this.#secure = options.tls && tls.createSecureContext(options.tls.context)
+    this.#handshakes = options.tls && new Handshakes(options.tls, options.protocols)
   }
 
   enter(socket: net.Socket): void {
@@ -100,12 +113,15 @@ class Door {
       const proxied = this.#options.proxyProtocol === 'off' ? from : await this.#unproxy(raw, from)
       if (!proxied) return void raw.destroy()
       stage = 'tls'
-      const opened = this.#secure ? await this.#untls(raw, proxied, this.#secure) : { socket: raw, peer: proxied }
+      const opened = this.#handshakes
+        ? await this.#untls(raw, proxied, this.#handshakes)
+        : { socket: raw, peer: proxied }
       if (!opened) return void raw.destroy()
       stage = 'detect'
       await this.#detect(opened.socket, opened.peer)
     } catch (error) {
       const fault = Fault.from(error)
+      if (fault.code === 'internal') this.#options.log.error('plugin.failed', { stage, error: text(fault.cause) })
       this.#options.log.info('listener.refused', {
         stage,
         code: fault.code,
@@ -143,7 +159,7 @@ class Door {
   async #untls(
     socket: net.Socket,
     from: Peer,
-    secureContext: tls.SecureContext,
+    handshakes: Handshakes,
   ): Promise<{ socket: Duplex; peer: Peer } | undefined> {
     const seen = await peek(socket, (head) => head[0] === 0x16, this.#deadline)
     if (!seen) return undefined
@@ -152,31 +168,10 @@ class Door {
       if (mode === 'require') throw new Fault('malformed', 'plain connection on a TLS port')
       return { socket, peer: from }
     }
-    const secured = new tls.TLSSocket(socket, {
-      isServer: true,
-      secureContext,
-      requestCert: clientAuth,
-      rejectUnauthorized: clientAuth,
-      ALPNCallback: ({ protocols }) =>
-        protocols.find((name) => name === 'h2' || name === 'http/1.1' || name === 'mqtt') ?? protocols[0],
-    })
-    await new Promise<void>((resolve, reject) => {
-      const cancel = this.#deadline(() => reject(new Fault('malformed', 'TLS handshake took too long')))
-      const fail = (error?: Error) => {
-        cancel()
-        reject(new Fault('malformed', `TLS handshake failed${error ? `: ${error.message}` : ''}`))
-      }
-      secured.once('secure', () => {
-        cancel()
-        secured.off('error', fail).off('close', fail)
-        if (clientAuth && !secured.authorized) reject(new Fault('unauthenticated', 'client certificate is not trusted'))
-        else resolve()
-      })
-      secured.on('error', fail).on('close', fail)
-    })
-    secured.on('error', () => secured.destroy())
+    const secured = await handshakes.shake(socket, this.#deadline)
+    if (clientAuth && !secured.authorized) throw new Fault('unauthenticated', 'client certificate is not trusted')
     const alpn = secured.alpnProtocol
-    const certificate = secured.getPeerCertificate?.()
+    const certificate = clientAuth && secured.getPeerCertificate()
     return {
       socket: secured,
       peer: { ...from, secure: true, ...(alpn && { alpn }), ...(certificate && { certificate }) },
@@ -216,6 +211,21 @@ class Door {
 const discard = (socket: Duplex, bytes: number): void => {
   const head = socket.read() as Buffer
   if (head.length > bytes) socket.unshift(head.subarray(bytes))
+}
+
+const text = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error))
+
+/** Most often a call in ten seconds; told how many there were since the last. */
+const occasionally = (clock: { now(): number }, call: (times: number) => void): (() => void) => {
+  let last = Number.NEGATIVE_INFINITY
+  let times = 0
+  return () => {
+    times++
+    if (clock.now() - last < 10_000) return
+    last = clock.now()
+    call(times)
+    times = 0
+  }
 }
 
 /** IPv4 in IPv6 clothes, as a dual-stack listener reports it. */

@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts'
-import { type Delivered, Fault, type FaultCode, type Ms, type Outcome, type Receipt, type Source } from './model.ts'
+import { Holding, passes, RETRY_AFTER } from './holding.ts'
+import { type Delivered, Fault, type Ms, type Outcome, type Source } from './model.ts'
 import type { Context, Handle, Principal, Session } from './pipeline.ts'
 import type { ContextExtras } from './protocol.ts'
 import type { Wheel } from './wheel.ts'
@@ -14,14 +15,17 @@ export interface PumpOptions {
   readonly fifo: boolean
   /** What one pop gave, in order; never more than the credit of that moment. */
   deliver(delivered: readonly Delivered[]): void
-  /** For good: the pump has stopped. Passing troubles are ridden out and not told. */
+  /** For good: the pump takes no more; what is held may still be settled. Passing troubles are ridden out and not told. */
   failed(fault: Fault): void
 }
 
 export interface Pump {
   /** How many messages more may be delivered; replaces what was said before. */
   credit(messages: number): void
-  /** One command a node, outcome and tick. `done` is told once the store has it, or why not. */
+  /**
+   * One command a node, outcome and tick. `done` is told once the store has it, or why not; passing trouble of the
+   * whole command is tried again first (five times, `retryAfter` or 1 s apart).
+   */
   settle(delivered: readonly Delivered[], outcome: Outcome, done?: (fault?: Fault) => void): void
   /** Deliveries without a settlement. */
   readonly unsettled: number
@@ -40,31 +44,10 @@ export interface PumpSupport {
   returned(session: Session, messages: number): void
 }
 
-/** Patience for a settle, and beyond a poll's wait. */
+/** Patience beyond a poll's wait. */
 const PATIENCE: Ms = 5_000
-const RETRY_AFTER: Ms = 1_000
-const GIVE_BACK: Outcome = { kind: 'retry', after: 0, counts: false }
-const passing: ReadonlySet<FaultCode> = new Set<FaultCode>([
-  'throttled',
-  'busy',
-  'circuitOpen',
-  'unavailable',
-  'draining',
-  'outcomeUnknown',
-  'internal',
-])
-
-interface Held {
-  receipt: Receipt
-  /** A settle of it is under way: not renewed, not returned. */
-  settling: boolean
-}
-
-interface Batch {
-  readonly outcome: Outcome
-  readonly deliveries: Delivered[]
-  readonly done: { readonly count: number; readonly call: (fault?: Fault) => void }[]
-}
+/** So many polls in a row may come back empty at once before the next one waits. */
+const EMPTY_POLLS = 3
 
 export const createPump = (support: PumpSupport, source: Source, options: PumpOptions): Pump =>
   new PopPump(support, source, options)
@@ -73,67 +56,52 @@ class PopPump implements Pump {
   readonly #support: PumpSupport
   readonly #source: Source
   readonly #options: PumpOptions
-  readonly #held = new Map<Delivered, Held>()
-  readonly #batches = new Map<string, Batch>()
-  readonly #settles = new Set<Promise<void>>()
+  readonly #holding: Holding
+  /** Taken before the credit was lowered, and nowhere to go back to: slots, and what was settled on delivery. */
+  #kept: Delivered[] = []
   #credit = 0
-  #stopped = false
+  #failed = false
+  #stopping: Promise<void> | undefined
   #pop: Promise<void> | undefined
+  #empty = 0
   #abort = new AbortController()
   #unwait: (() => void) | undefined
-  #unrenew: (() => void) | undefined
 
   constructor(support: PumpSupport, source: Source, options: PumpOptions) {
     this.#support = support
     this.#source = source
     this.#options = options
+    this.#holding = new Holding(support, options, (error) => this.#fail(Fault.from(error)))
   }
 
   get unsettled(): number {
-    return this.#held.size
+    return this.#holding.size
   }
 
   credit(messages: number): void {
+    if (this.#stopping) return
     this.#credit = Math.max(0, messages)
-    if (this.#credit > 0) this.#take()
-    else this.#wake()
+    if (this.#credit === 0) return this.#wake()
+    if (this.#kept.length > 0) this.#deliver(this.#kept.splice(0, this.#credit))
+    this.#take()
   }
 
-  settle(delivered: readonly Delivered[], outcome: Outcome, done?: (fault?: Fault) => void): void {
-    const mine = delivered.filter((one) => {
-      const held = this.#held.get(one)
-      if (!held || held.settling) return false
-      return (held.settling = true)
-    })
-    if (mine.length === 0) {
-      done?.(delivered.length === 0 ? undefined : new Fault('receiptExpired', 'not held', { about: 'receipt' }))
-      return
-    }
-    const key = keyOf(outcome)
-    let batch = this.#batches.get(key)
-    if (!batch) {
-      if (this.#batches.size === 0) queueMicrotask(() => this.#flush())
-      this.#batches.set(key, (batch = { outcome, deliveries: [], done: [] }))
-    }
-    batch.deliveries.push(...mine)
-    batch.done.push({ count: mine.length, call: done ?? ignore })
+  settle(delivered: readonly Delivered[], outcome: Outcome, done: (fault?: Fault) => void = () => undefined): void {
+    this.#holding.settle(delivered, outcome, done)
   }
 
-  async stop(): Promise<void> {
-    if (this.#stopped) return
-    this.#stopped = true
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#stop())
+  }
+
+  async #stop(): Promise<void> {
     this.#credit = 0
+    this.#kept = []
     this.#wake()
     this.#unwait?.()
-    this.#unrenew?.()
     await this.#pop
-    this.#flush()
-    await Promise.all(this.#settles)
-    const left = [...this.#held.keys()]
-    this.#held.clear()
-    if (left.length === 0) return
-    this.#support.returned(this.#options.session, left.length)
-    await this.#giveBack(left)
+    const returned = await this.#holding.end()
+    if (returned > 0) this.#support.returned(this.#options.session, returned)
   }
 
   /** Ends a parked pop; what it may have taken meanwhile is given back. */
@@ -144,137 +112,83 @@ class PopPump implements Pump {
   }
 
   #take(): void {
-    if (this.#pop || this.#stopped || this.#unwait) return
-    this.#pop = this.#popOnce().finally(() => {
+    if (this.#pop || this.#stopping || this.#failed || this.#unwait || this.#credit === 0) return
+    this.#pop = this.#popOnce(this.#abort.signal).finally(() => {
       this.#pop = undefined
-      if (this.#credit > 0) this.#take()
+      this.#take()
     })
   }
 
-  async #popOnce(): Promise<void> {
+  async #popOnce(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#support
+    const since = clock.now()
+    let taken: readonly Delivered[]
+    try {
+      taken = await this.#popped(signal)
+    } catch (error) {
+      if (!signal.aborted) this.#trouble(Fault.from(error))
+      return
+    }
+    if (taken.length > 0) return this.#arrived(taken)
+    // A store that does not park an empty poll must not be asked in a loop.
+    const hasty = !signal.aborted && clock.now() - since <= this.#support.pollMs / 2
+    this.#empty = hasty ? this.#empty + 1 : 0
+    if (this.#empty > EMPTY_POLLS) this.#waitFor(RETRY_AFTER)
+  }
+
+  async #popped(signal: AbortSignal): Promise<readonly Delivered[]> {
     const { session, principal, batch, fifo, invisible } = this.#options
     const wait = this.#support.pollMs
-    const context = this.#support.context(session, wait + PATIENCE, {
-      signal: this.#abort.signal,
-      ...(principal && { principal }),
-    })
-    try {
-      const max = Math.min(this.#credit, batch)
-      const reply = await this.#support.handle(
-        { kind: 'pop', source: this.#source, max, invisible, wait, fifo },
-        context,
-      )
-      const taken = [...reply.batch]
-      const wanted = this.#stopped ? 0 : Math.min(taken.length, this.#credit)
-      const surplus = taken.splice(wanted)
-      if (surplus.length > 0) await this.#giveBack(surplus)
-      if (taken.length > 0) this.#deliver(taken)
-    } catch (error) {
-      this.#trouble(Fault.from(error))
-    }
+    const max = Math.min(this.#credit, batch)
+    const context = this.#support.context(session, wait + PATIENCE, { signal, ...(principal && { principal }) })
+    const reply = await this.#support.handle<'pop'>(
+      { kind: 'pop', source: this.#source, max, invisible, wait, fifo },
+      context,
+    )
+    return [...reply.batch]
+  }
+
+  /** Delivers what the credit of this moment allows; the rest goes back, or waits here where it cannot. */
+  async #arrived(taken: readonly Delivered[]): Promise<void> {
+    this.#empty = 0
+    const wanted = this.#stopping ? 0 : Math.min(taken.length, this.#credit)
+    const surplus = taken.slice(wanted)
+    if (!this.#stopping) this.#kept.push(...surplus.filter(({ receipt }) => receipt?.of !== 'group'))
+    if (wanted > 0) this.#deliver(taken.slice(0, wanted))
+    if (surplus.length > 0) await this.#holding.giveBack(surplus.flatMap(({ receipt }) => receipt ?? []))
   }
 
   #deliver(taken: readonly Delivered[]): void {
     this.#credit -= taken.length
-    for (const delivered of taken) {
-      if (delivered.receipt) this.#held.set(delivered, { receipt: delivered.receipt, settling: false })
+    this.#holding.add(taken)
+    try {
+      this.#options.deliver(taken)
+    } catch (error) {
+      this.#fail(Fault.from(error))
     }
-    this.#renewLater()
-    this.#options.deliver(taken)
   }
 
   #trouble(fault: Fault): void {
-    if (this.#stopped) return
-    if (!passing.has(fault.code)) {
-      this.#stopped = true
-      this.#options.failed(fault)
-      return
-    }
-    const later = this.#support.clock.now() + (fault.retryAfter ?? RETRY_AFTER)
-    this.#unwait = this.#support.wheel.at(later, () => {
+    if (this.#stopping) return
+    if (passes(fault)) this.#waitFor(fault.retryAfter ?? RETRY_AFTER)
+    else this.#fail(fault)
+  }
+
+  #waitFor(ms: Ms): void {
+    if (this.#stopping) return
+    this.#unwait = this.#support.wheel.at(this.#support.clock.now() + ms, () => {
       this.#unwait = undefined
-      if (this.#credit > 0) this.#take()
+      this.#take()
     })
   }
 
-  async #giveBack(deliveries: readonly Delivered[]): Promise<void> {
-    const receipts = deliveries.flatMap(({ receipt }) => (receipt && receipt.of === 'group' ? [receipt] : []))
-    if (receipts.length === 0) return
-    const context = this.#support.context(this.#options.session, PATIENCE)
-    // A failure leaves them to the end of their invisible time, which is what a lost process would do as well.
-    await this.#support.handle({ kind: 'settle', receipts, outcome: GIVE_BACK }, context).catch(ignore)
-  }
-
-  #flush(): void {
-    for (const batch of this.#batches.values()) {
-      const settle = this.#settleBatch(batch).finally(() => this.#settles.delete(settle))
-      this.#settles.add(settle)
-    }
-    this.#batches.clear()
-  }
-
-  async #settleBatch({ outcome, deliveries, done }: Batch): Promise<void> {
-    const receipts = deliveries.map((delivered) => this.#held.get(delivered)?.receipt as Receipt)
-    const faults = new Map<number, Fault>()
+  #fail(fault: Fault): void {
+    if (this.#failed || this.#stopping) return
+    this.#failed = true
     try {
-      const context = this.#support.context(this.#options.session, PATIENCE)
-      const { failed } = await this.#support.handle({ kind: 'settle', receipts, outcome }, context)
-      for (const { at, fault } of failed) faults.set(at, fault)
-    } catch (error) {
-      const fault = Fault.from(error)
-      for (let at = 0; at < receipts.length; at++) faults.set(at, fault)
+      this.#options.failed(fault)
+    } catch {
+      // Its connection ends by the fault that it was told, or by its own deadlines; the process must not.
     }
-    // 'received' keeps the delivery: only the last word is still to come.
-    for (const delivered of deliveries) {
-      if (outcome.kind === 'received') this.#held.get(delivered)!.settling = false
-      else this.#held.delete(delivered)
-    }
-    let at = 0
-    for (const { count, call } of done) {
-      let fault: Fault | undefined
-      for (const end = at + count; at < end; at++) fault ??= faults.get(at)
-      call(fault)
-    }
-  }
-
-  #renewLater(): void {
-    const { invisible } = this.#options
-    if (this.#unrenew || this.#stopped || typeof invisible !== 'number' || invisible === 0 || this.#held.size === 0)
-      return
-    this.#unrenew = this.#support.wheel.at(this.#support.clock.now() + invisible / 3, () => {
-      this.#unrenew = undefined
-      void this.#renew(invisible).finally(() => this.#renewLater())
-    })
-  }
-
-  async #renew(invisible: Ms): Promise<void> {
-    const half = this.#support.clock.now() + invisible / 2
-    const due = [...this.#held].filter(
-      ([, { receipt, settling }]) => !settling && receipt.of === 'group' && receipt.poppedAt + receipt.invisible < half,
-    )
-    if (due.length === 0) return
-    const receipts = due.map(([, held]) => held.receipt)
-    const outcome: Outcome = { kind: 'retry', after: invisible, counts: false }
-    const context = this.#support.context(this.#options.session, PATIENCE)
-    // While the new receipt is on its way the old one must not be settled: those wait for it in the batch of the next tick.
-    const reply = await this.#support.handle({ kind: 'settle', receipts, outcome }, context).catch(ignore)
-    due.forEach(([, held], index) => {
-      const renewed = reply?.renewed?.[index]
-      if (renewed) held.receipt = renewed
-    })
-  }
-}
-
-const ignore = () => undefined
-
-const keyOf = (outcome: Outcome): string => {
-  switch (outcome.kind) {
-    case 'accept':
-    case 'received':
-      return outcome.kind
-    case 'retry':
-      return `retry ${outcome.after} ${outcome.counts} ${outcome.limit}`
-    case 'dead':
-      return `dead ${outcome.reason}`
   }
 }

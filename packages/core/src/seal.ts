@@ -8,6 +8,7 @@ import { Fault, type Half, type Lease } from './model.ts'
  *   field = string: u16 length + UTF-8 · number: f64 big-endian
  */
 export interface Seal {
+  /** @throws Fault 'tooLarge': names beyond what a text holds (2,048 characters in all) */
   lease(lease: Lease): string
   half(half: Half): string
   /** @throws Fault 'receiptExpired' about 'receipt': not one of ours, or changed on the way */
@@ -20,7 +21,7 @@ const VERSION = 1
 const LEASE = 1
 const HALF = 2
 const MAC_BYTES = 16
-/** Longest text that is looked at: three names of 255 bytes, the numbers and the code. */
+/** Longest text: four names of 255 bytes, the numbers and the code leave room to spare. */
 const TEXT_MAX = 2048
 
 const refused = () => new Fault('receiptExpired', 'receipt handle is not valid', { about: 'receipt' })
@@ -41,6 +42,7 @@ class Writer {
   }
   text(value: string): this {
     const length = Buffer.byteLength(value)
+    if (length > TEXT_MAX) throw new Fault('tooLarge', 'name too long for a receipt handle', { about: 'receipt' })
     this.#room(2 + length)
     this.#at = this.#bytes.writeUInt16BE(length, this.#at)
     this.#at += this.#bytes.write(value, this.#at)
@@ -54,7 +56,9 @@ class Writer {
   done(key: Buffer): string {
     const body = this.#bytes.subarray(0, this.#at)
     const mac = createHmac('sha256', key).update(body).digest().subarray(0, MAC_BYTES)
-    return Buffer.concat([body, mac]).toString('base64url')
+    const text = Buffer.concat([body, mac]).toString('base64url')
+    if (text.length > TEXT_MAX) throw new Fault('tooLarge', 'names too long for a receipt handle', { about: 'receipt' })
+    return text
   }
 }
 

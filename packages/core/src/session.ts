@@ -10,8 +10,9 @@ export class Sessions {
   readonly #process: string
   readonly #sessions = new Map<string, Session>()
   readonly #members = new Map<string, Membership>()
+  /** Who of a role and group was asked last, while it is here. */
+  readonly #asked = new Map<string, string>()
   #counter = 0
-  #turn = 0
 
   /** `process`: unique among the gateways of a cluster. */
   constructor(process: string) {
@@ -42,6 +43,7 @@ export class Sessions {
   /** Whether it was still here. */
   release(session: Session): boolean {
     this.#members.delete(session.id)
+    for (const [who, id] of this.#asked) if (id === session.id) this.#asked.delete(who)
     return this.#sessions.delete(session.id)
   }
 
@@ -62,8 +64,15 @@ export class Sessions {
       return groups.includes(to.group) ? [this.#sessions.get(id)!] : []
     })
     if (meant.length === 0) return undefined
-    if (to.one) return meant[this.#turn++ % meant.length]!.notify(notice)
-    await Promise.all(meant.map((session) => session.notify(notice).catch(() => undefined)))
+    if (to.one) return this.#next(`${to.role} ${to.group}`, meant).notify(notice)
+    await Promise.allSettled(meant.map(async (session) => session.notify(notice)))
     return meant.length
+  }
+
+  #next(who: string, meant: readonly Session[]): Session {
+    const last = this.#asked.get(who)
+    const next = meant[(meant.findIndex(({ id }) => id === last) + 1) % meant.length]!
+    this.#asked.set(who, next.id)
+    return next
   }
 }

@@ -2,13 +2,12 @@ import type { Clock } from './clock.ts'
 import type { EpochMs, Ms } from './model.ts'
 
 interface Entry {
-  slot: Set<Entry>
-  run: () => void
+  readonly run: () => void
 }
 
 /**
  * Deadlines by one coarse timer: an entry costs a set insertion, never a timer of its own.
- * An entry runs at its time or up to one `tick` later, never earlier.
+ * An entry runs at its time or up to two `tick`s later, never earlier.
  */
 export class Wheel {
   readonly #clock: Clock
@@ -35,11 +34,11 @@ export class Wheel {
     const key = Math.max(Math.ceil(at / this.#tick), this.#swept + 1)
     let slot = this.#slots.get(key)
     if (!slot) this.#slots.set(key, (slot = new Set()))
-    const entry: Entry = { slot, run }
+    const entry: Entry = { run }
     slot.add(entry)
     this.#stop ??= this.#clock.every(this.#tick, () => this.#sweep())
     return () => {
-      entry.slot.delete(entry)
+      if (slot.delete(entry) && slot.size === 0 && this.#slots.get(key) === slot) this.#slots.delete(key)
     }
   }
 
@@ -57,11 +56,21 @@ export class Wheel {
         ? [...this.#slots.keys()].filter((key) => key <= now).sort((a, b) => a - b)
         : Array.from({ length: now - this.#swept }, (_, index) => this.#swept + 1 + index)
     this.#swept = now
+    const errors: unknown[] = []
     for (const key of due) {
       const slot = this.#slots.get(key)
       if (!slot) continue
       this.#slots.delete(key)
-      for (const entry of slot) entry.run()
+      for (const entry of slot) {
+        slot.delete(entry)
+        try {
+          entry.run()
+        } catch (error) {
+          errors.push(error)
+        }
+      }
     }
+    // The others have had their turn; an entry that throws is a mistake of ours and must not pass unseen.
+    if (errors.length > 0) throw errors[0]
   }
 }

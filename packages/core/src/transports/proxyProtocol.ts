@@ -1,3 +1,4 @@
+import { isIPv4, isIPv6 } from 'node:net'
 import { Fault } from '../model.ts'
 
 /**
@@ -54,8 +55,8 @@ const readV1 = (head: Buffer): ProxyHeader | undefined => {
     .split(' ')
   if (family === 'UNKNOWN') return { length: end + 2 }
   if ((family !== 'TCP4' && family !== 'TCP6') || !source || !destination || more.length > 0) throw broken('fields')
-  const form = family === 'TCP4' ? /^[\d.]+$/ : /^[\da-fA-F:.]+$/
-  if (!form.test(source) || !form.test(destination)) throw broken('address')
+  const isAddress = family === 'TCP4' ? isIPv4 : isIPv6
+  if (!isAddress(source) || !isAddress(destination)) throw broken('address')
   return {
     length: end + 2,
     source: { address: source, port: port(sourcePort ?? '') },
@@ -86,7 +87,11 @@ const readV2 = (head: Buffer): ProxyHeader | undefined => {
   }
 }
 
+const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
+
+/** An IPv4 address in IPv6 clothes comes out as IPv4: access rules know it so. */
 const ipv6 = (bytes: Buffer): string => {
+  if (MAPPED.equals(bytes.subarray(0, 12))) return bytes.subarray(12).join('.')
   const words = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(2 * index).toString(16))
   return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1)
 }

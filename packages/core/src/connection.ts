@@ -1,0 +1,308 @@
+import type { Duplex } from 'node:stream'
+import { type EpochMs, Fault } from './model.ts'
+import { Outbox } from './outbox.ts'
+import type {
+  Codec,
+  Connection,
+  Conversation,
+  Decoder,
+  FrameProtocol,
+  Gateway,
+  GoAwayReason,
+  Link,
+  Peer,
+} from './protocol.ts'
+
+/** How long a peer may take to close after our last word; with `force` also to take what waits for it. */
+const LINGER_MS = 2_000
+
+/** What the connection asks of the server that keeps it. */
+export interface Owner<Frame> {
+  closed(connection: FrameConnection<Frame>): void
+  /** Calls `flush` at the end of this tick. */
+  flushLater(connection: FrameConnection<Frame>): void
+}
+
+/** One socket, its decoder and its conversation. */
+export class FrameConnection<Frame> implements Connection {
+  readonly id: string
+  readonly peer: Peer
+  readonly since: EpochMs
+  /** Resolves after the conversation's `closed`. */
+  readonly gone: Promise<void>
+  state: Connection['state'] = 'serving'
+
+  readonly #spec: FrameProtocol<Frame>
+  readonly #codec: Codec<Frame>
+  readonly #gateway: Gateway
+  readonly #socket: Duplex
+  readonly #owner: Owner<Frame>
+  readonly #outbox: Outbox
+  #decoder: Decoder<Frame> | undefined
+  #conversation: Conversation<Frame> | undefined
+  /** Frames of a chunk that came while too much was in flight; `#next` is the first that was not handled. */
+  #waiting: Frame[] = []
+  #next = 0
+  #inflight = 0
+  #paused = false
+  /** The last word has been said, or the peer is gone: nothing more is received or sent. */
+  #ended = false
+  #halfClosed = false
+  #established = false
+  #heard: EpochMs
+  /** Since when the frame that is not complete is on its way; undefined: between two frames. */
+  #partialSince: EpochMs | undefined
+  #resolveGone!: () => void
+
+  constructor(
+    spec: FrameProtocol<Frame>,
+    codec: Codec<Frame>,
+    gateway: Gateway,
+    socket: Duplex,
+    peer: Peer,
+    id: string,
+    owner: Owner<Frame>,
+  ) {
+    this.#spec = spec
+    this.#codec = codec
+    this.#gateway = gateway
+    this.#socket = socket
+    this.#owner = owner
+    this.id = id
+    this.peer = peer
+    this.since = gateway.clock.now()
+    this.#heard = this.since
+    this.#partialSince = this.since
+    this.gone = new Promise((resolve) => {
+      this.#resolveGone = resolve
+    })
+    this.#outbox = new Outbox(
+      socket,
+      () => gateway.clock.now(),
+      () => this.#throttle(),
+    )
+  }
+
+  start(): void {
+    this.#socket.on('error', () => this.#socket.destroy()) // a reset is an end like another
+    this.#socket.on('close', () => this.#onClose())
+    if (this.#socket.closed) return queueMicrotask(() => this.#onClose())
+    const link: Link<Frame> = {
+      id: this.id,
+      peer: this.peer,
+      send: (frame) => this.#send(frame),
+      writable: () => this.#outbox.taken(),
+      end: (last) => this.#end(last),
+    }
+    this.#guard(() => {
+      this.#decoder = this.#codec.decoder()
+      this.#conversation = this.#spec.converse(link, this.#gateway)
+    })
+    if (!this.#conversation) return
+    this.#socket.on('end', () => this.#onEnd())
+    this.#socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+  }
+
+  /** An answer that the peer has not taken is no answer yet. */
+  get busy(): number {
+    const unread = this.#outbox.backlog > 0 ? 1 : 0
+    return this.#inflight + this.#waits + (this.#guard(() => this.#conversation?.unsettled) ?? 0) + unread
+  }
+
+  get #waits(): number {
+    return this.#waiting.length - this.#next
+  }
+
+  // ── Connection ──────────────────────────────────────────────────────────────────────────────
+
+  goAway(reason: GoAwayReason, elsewhere?: string): void {
+    if (this.state !== 'serving') return
+    this.state = 'told'
+    this.#guard(() => this.#conversation?.goAway(reason, elsewhere))
+  }
+
+  end(force: boolean): void {
+    if (!force && this.busy > 0) return
+    if (!this.#ended) this.#end(this.#guard(() => this.#conversation?.farewell()))
+    if (force) this.#destroyLater()
+  }
+
+  /** A few times a second. */
+  checkDeadlines(now: EpochMs): void {
+    const { handshakeMs, frameMs, stallMs } = this.#gateway.limits
+    const stalled = this.#outbox.stalledSince
+    if (stalled !== undefined && now - stalled > stallMs) {
+      this.#gateway.log.warn('connection.stalled', { protocol: this.#spec.name, remote: this.peer.address })
+      this.#socket.destroy()
+      return
+    }
+    if (this.#ended) return
+    const partial = this.#partialSince
+    const allowed = this.#established ? frameMs : handshakeMs
+    if (partial !== undefined && !this.#paused && now - partial > allowed) {
+      return this.#refuse(new Fault('malformed', this.#established ? 'frame took too long' : 'handshake took too long'))
+    }
+    if (this.#spec.idleMs !== undefined && now - this.#heard > this.#spec.idleMs && this.busy === 0) this.#end()
+  }
+
+  /** About once a second. */
+  tick(now: EpochMs): void {
+    if (!this.#ended) this.#guard(() => this.#conversation?.tick?.(now))
+  }
+
+  /** Writes what this tick has collected. */
+  flush(): void {
+    if (this.#socket.destroyed) return
+    this.#guard(() => this.#outbox.flush())
+    this.#throttle()
+  }
+
+  // ── In ──────────────────────────────────────────────────────────────────────────────────────
+
+  #receive(chunk: Buffer): void {
+    if (this.#ended) return
+    this.#heard = this.#gateway.clock.now()
+    try {
+      this.#decoder!.decode(chunk, this.#onFrame)
+    } catch (error) {
+      return this.#broken(error)
+    }
+    this.#partialSince =
+      this.#decoder!.buffered === 0 && this.#established ? undefined : (this.#partialSince ?? this.#heard)
+    this.#throttle()
+  }
+
+  readonly #onFrame = (frame: Frame): void => {
+    this.#established = true
+    this.#partialSince = undefined
+    if (this.#ended) return
+    if (this.#waits > 0 || this.#inflight >= this.#gateway.limits.inflight) this.#waiting.push(frame)
+    else this.#handle(frame)
+  }
+
+  #handle(frame: Frame): void {
+    try {
+      const done = this.#conversation!.receive(frame)
+      if (!done) return
+      this.#inflight++
+      done.then(this.#answered, (error: unknown) => {
+        this.#broken(error)
+        this.#answered()
+      })
+    } catch (error) {
+      this.#broken(error)
+    }
+  }
+
+  readonly #answered = (): void => {
+    this.#inflight--
+    while (this.#waits > 0 && this.#inflight < this.#gateway.limits.inflight && !this.#ended) {
+      this.#handle(this.#waiting[this.#next++] as Frame)
+    }
+    if (this.#waits === 0 && this.#next > 0) this.#forget()
+    if (this.#halfClosed) this.#onEnd()
+    this.#throttle()
+  }
+
+  #forget(): void {
+    this.#waiting = []
+    this.#next = 0
+  }
+
+  /** Reads only what can be worked on and answered: a full house or a slow reader pauses the socket. */
+  #throttle(): void {
+    const { inflight, outboundBytes } = this.#gateway.limits
+    const full = this.#waits > 0 || this.#inflight >= inflight
+    const pause = !this.#ended && (full || this.#outbox.backlog > outboundBytes)
+    if (pause === this.#paused) return
+    this.#paused = pause
+    if (pause) return void this.#socket.pause()
+    // A frame that we kept waiting has its time from now.
+    if (this.#partialSince !== undefined) this.#partialSince = this.#gateway.clock.now()
+    this.#socket.resume()
+  }
+
+  #broken(error: unknown): void {
+    if (!Fault.is(error)) this.#report(error)
+    this.#refuse(Fault.from(error))
+  }
+
+  #refuse(fault: Fault): void {
+    if (this.#ended) return
+    this.#gateway.log.info('connection.refused', {
+      protocol: this.#spec.name,
+      code: fault.code,
+      reason: fault.message,
+      remote: this.peer.address,
+    })
+    this.#end(this.#guard(() => this.#conversation?.refuse(fault)))
+  }
+
+  // ── Out ─────────────────────────────────────────────────────────────────────────────────────
+
+  #send(frame: Frame): boolean {
+    if (this.#ended) return false
+    if (this.#outbox.add(this.#codec.encode(frame))) this.#owner.flushLater(this)
+    return this.#outbox.backlog <= this.#gateway.limits.outboundBytes
+  }
+
+  #end(last?: Frame): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#forget()
+    this.#guard(() => {
+      if (last !== undefined) this.#outbox.add(this.#codec.encode(last))
+      this.#socket.once('finish', () => this.#destroyLater())
+      this.#outbox.end()
+    })
+    // Reading on keeps the kernel from answering late bytes with a reset, which would erase the last word.
+    this.#socket.resume()
+  }
+
+  #destroyLater(): void {
+    if (this.#socket.destroyed) return
+    const stop = this.#gateway.clock.after(LINGER_MS, () => this.#socket.destroy())
+    this.#socket.once('close', stop)
+  }
+
+  // ── End ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** The peer half-closed: requests in flight are still answered, then we close too. */
+  #onEnd(): void {
+    this.#halfClosed = true
+    if (this.#inflight + this.#waits === 0) this.#end()
+  }
+
+  #onClose(): void {
+    if (this.state === 'closed') return
+    this.state = 'closed'
+    this.#ended = true
+    this.#forget()
+    this.#outbox.closed()
+    this.#owner.closed(this)
+    const closed = this.#guard(() => this.#conversation?.closed())
+    if (!closed) return this.#resolveGone()
+    closed.then(this.#resolveGone, (error: unknown) => {
+      this.#report(error)
+      this.#resolveGone()
+    })
+  }
+
+  /** Calls into the plugin; a throw costs this connection, not the process. */
+  #guard<T>(call: () => T): T | undefined {
+    try {
+      return call()
+    } catch (error) {
+      this.#report(error)
+      this.#socket.destroy()
+      return undefined
+    }
+  }
+
+  #report(error: unknown): void {
+    this.#gateway.log.error('plugin.failed', {
+      plugin: this.#spec.name,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    })
+  }
+}

@@ -1,0 +1,238 @@
+import { type Delivered, Fault, type FaultCode, type Ms, type Outcome, type Receipt } from './model.ts'
+import type { PumpOptions, PumpSupport } from './pump.ts'
+
+/** Patience for a settle. */
+const PATIENCE: Ms = 5_000
+/** Between two tries where the fault does not say. */
+export const RETRY_AFTER: Ms = 1_000
+/** A settle that meets passing trouble is tried so often. */
+const SETTLE_TRIES = 5
+const GIVE_BACK: Outcome = { kind: 'retry', after: 0, counts: false }
+
+const passingCodes: ReadonlySet<FaultCode> = new Set<FaultCode>([
+  'throttled',
+  'busy',
+  'circuitOpen',
+  'unavailable',
+  'draining',
+  'outcomeUnknown',
+  'internal',
+])
+
+/** Worth another try. */
+export const passes = (fault: Fault): boolean => passingCodes.has(fault.code)
+
+interface Held {
+  receipt: Receipt
+  /** When the receipt came, by our clock: the broker's may differ. */
+  since: number
+  /** A settle of it is under way: not renewed, not returned. */
+  settling: boolean
+  /** A renewal of it is under way: its receipt is about to change. */
+  renewing: boolean
+}
+
+interface Batch {
+  readonly outcome: Outcome
+  readonly deliveries: Delivered[]
+  readonly done: { readonly count: number; readonly call: (fault?: Fault) => void }[]
+}
+
+/** What one client holds: settled in batches, renewed while its connection lives, given back at its end. */
+export class Holding {
+  readonly #support: PumpSupport
+  readonly #options: PumpOptions
+  /** Told what a `done` threw. */
+  readonly #threw: (error: unknown) => void
+  readonly #held = new Map<Delivered, Held>()
+  readonly #batches = new Map<string, Batch>()
+  readonly #settles = new Set<Promise<void>>()
+  readonly #pauses = new Set<() => void>()
+  #ending = false
+  #unrenew: (() => void) | undefined
+  #renewal: Promise<void> | undefined
+
+  constructor(support: PumpSupport, options: PumpOptions, threw: (error: unknown) => void) {
+    this.#support = support
+    this.#options = options
+    this.#threw = threw
+  }
+
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** Those with a receipt; the others are settled already. */
+  add(taken: readonly Delivered[]): void {
+    const since = this.#support.clock.now()
+    for (const delivered of taken) {
+      const { receipt } = delivered
+      if (receipt) this.#held.set(delivered, { receipt, since, settling: false, renewing: false })
+    }
+    this.#renewLater()
+  }
+
+  /** {@link Pump.settle} */
+  settle(delivered: readonly Delivered[], outcome: Outcome, done: (fault?: Fault) => void): void {
+    const mine: Delivered[] = []
+    let missing = false
+    for (const one of delivered) {
+      const held = this.#held.get(one)
+      if (held && !held.settling) {
+        held.settling = true
+        mine.push(one)
+      } else missing ||= one.receipt !== undefined
+    }
+    const fault = missing ? new Fault('receiptExpired', 'not held', { about: 'receipt' }) : undefined
+    if (mine.length === 0) return done(fault)
+    const key = keyOf(outcome)
+    let batch = this.#batches.get(key)
+    if (!batch) {
+      if (this.#batches.size === 0) queueMicrotask(() => this.#flush())
+      this.#batches.set(key, (batch = { outcome, deliveries: [], done: [] }))
+    }
+    batch.deliveries.push(...mine)
+    batch.done.push({ count: mine.length, call: fault ? (other) => done(other ?? fault) : done })
+  }
+
+  /** Waits for the settles under way, then gives the rest back. @returns how many that were */
+  async end(): Promise<number> {
+    this.#ending = true
+    this.#unrenew?.()
+    for (const resume of this.#pauses) resume()
+    for (this.#flush(); this.#settles.size > 0; this.#flush()) await Promise.all(this.#settles)
+    await this.#renewal
+    const left = [...this.#held.values()].map(({ receipt }) => receipt)
+    this.#held.clear()
+    await this.giveBack(left)
+    return left.length
+  }
+
+  /** Slots stay where they are: the next `open` of their inbox gives them again. */
+  async giveBack(receipts: readonly Receipt[]): Promise<void> {
+    const leases = receipts.filter(({ of }) => of === 'group')
+    if (leases.length === 0) return
+    // A failure leaves them to the end of their invisible time, which is what a lost process would do as well.
+    await this.#handle(leases, GIVE_BACK).catch(() => undefined)
+  }
+
+  /** `async`, so that a throw before the first await is a rejection too. */
+  async #handle(receipts: readonly Receipt[], outcome: Outcome) {
+    const { session, principal } = this.#options
+    const context = this.#support.context(session, PATIENCE, principal && { principal })
+    return this.#support.handle<'settle'>({ kind: 'settle', receipts, outcome }, context)
+  }
+
+  // ── Settle ──────────────────────────────────────────────────────────────────────────────────
+
+  #flush(): void {
+    const batches = [...this.#batches.values()]
+    this.#batches.clear()
+    for (const batch of batches) {
+      const settle = this.#settleBatch(batch).finally(() => this.#settles.delete(settle))
+      this.#settles.add(settle)
+    }
+  }
+
+  async #settleBatch({ outcome, deliveries, done }: Batch): Promise<void> {
+    // The receipt of a renewal under way is void once that arrives: wait for the new one.
+    if (deliveries.some((delivered) => this.#held.get(delivered)!.renewing)) await this.#renewal
+    const faults = await this.#trySettle(deliveries, outcome)
+    // 'received' keeps the delivery: only the last word is still to come.
+    for (const delivered of deliveries) {
+      if (outcome.kind === 'received') this.#held.get(delivered)!.settling = false
+      else this.#held.delete(delivered)
+    }
+    let at = 0
+    for (const { count, call } of done) {
+      let fault: Fault | undefined
+      for (const end = at + count; at < end; at++) fault ??= faults.get(at)
+      try {
+        call(fault)
+      } catch (error) {
+        this.#threw(error)
+      }
+    }
+  }
+
+  /** @returns why not, by place */
+  async #trySettle(deliveries: readonly Delivered[], outcome: Outcome): Promise<ReadonlyMap<number, Fault>> {
+    const receipts = deliveries.map((delivered) => this.#held.get(delivered)!.receipt)
+    for (let tries = 1; ; tries++) {
+      try {
+        const { failed } = await this.#handle(receipts, outcome)
+        return new Map(failed.map(({ at, fault }) => [at, fault]))
+      } catch (error) {
+        const fault = Fault.from(error)
+        if (tries === SETTLE_TRIES || this.#ending || !passes(fault))
+          return new Map(receipts.map((_, at) => [at, fault]))
+        await this.#pause(fault.retryAfter ?? RETRY_AFTER)
+      }
+    }
+  }
+
+  /** `end` cuts it short. */
+  #pause(ms: Ms): Promise<void> {
+    return new Promise((resolve) => {
+      const resume = () => {
+        unwait()
+        this.#pauses.delete(resume)
+        resolve()
+      }
+      const unwait = this.#support.wheel.at(this.#support.clock.now() + ms, resume)
+      this.#pauses.add(resume)
+    })
+  }
+
+  // ── Renew ───────────────────────────────────────────────────────────────────────────────────
+
+  #renewLater(soon = false): void {
+    const { invisible } = this.#options
+    if (typeof invisible !== 'number' || invisible === 0) return
+    if (this.#unrenew || this.#renewal || this.#ending || this.#held.size === 0) return
+    const after = soon ? Math.min(RETRY_AFTER, invisible / 6) : invisible / 3
+    this.#unrenew = this.#support.wheel.at(this.#support.clock.now() + after, () => {
+      this.#unrenew = undefined
+      this.#renewal = this.#renew(invisible).then((well) => {
+        this.#renewal = undefined
+        this.#renewLater(!well)
+      })
+    })
+  }
+
+  /** Renews what has been held for a third of its time. @returns false: passing trouble, worth another try soon */
+  async #renew(invisible: Ms): Promise<boolean> {
+    const since = this.#support.clock.now()
+    const due = [...this.#held.values()].filter(
+      (held) => !held.settling && held.receipt.of === 'group' && since - held.since >= invisible / 3,
+    )
+    if (due.length === 0) return true
+    for (const held of due) held.renewing = true
+    const receipts = due.map(({ receipt }) => receipt)
+    try {
+      const { renewed } = await this.#handle(receipts, { kind: 'retry', after: invisible, counts: false })
+      due.forEach((held, index) => {
+        // No new receipt: it is lost already. The client's settle will say so; there is nothing more to renew.
+        held.receipt = renewed?.[index] ?? held.receipt
+        held.since = renewed?.[index] ? since : Number.POSITIVE_INFINITY
+      })
+      return true
+    } catch (error) {
+      return !passes(Fault.from(error))
+    } finally {
+      for (const held of due) held.renewing = false
+    }
+  }
+}
+
+const keyOf = (outcome: Outcome): string => {
+  switch (outcome.kind) {
+    case 'accept':
+    case 'received':
+      return outcome.kind
+    case 'retry':
+      return `retry ${outcome.after} ${outcome.counts} ${outcome.limit}`
+    case 'dead':
+      return `dead ${outcome.reason}`
+  }
+}
