@@ -73,6 +73,8 @@ export interface FakeGateway<C extends Clock = FakeClock> extends Gateway {
   next<K extends Kind>(kind: K): Promise<CommandOf<K>>
   /** Polls that wait at the broker. */
   readonly parked: number
+  /** Messages that pops and reads have given so far, repeats counted. */
+  readonly given: number
   /** What a topic holds, in order of arrival. */
   messages(topic: string): readonly StoredMessage[]
   /** The next `times` commands of this kind are refused, or answered by something that is no Fault. */
@@ -137,6 +139,9 @@ export const fakeGateway = <C extends Clock = FakeClock>(options: FakeGatewayOpt
     get parked() {
       return backend.parked
     },
+    get given() {
+      return interference.given
+    },
     messages: (topic) => backend.log.of(topic),
     failNext: (kind, error, times = 1) => interference.failNext(kind, error, times),
     answer: (kind, by) => interference.answer(kind, by),
@@ -186,6 +191,7 @@ export const fakeGateway = <C extends Clock = FakeClock>(options: FakeGatewayOpt
 /** What stands between a protocol and the broker in a test: notes, failures, answers and delays. */
 class Interference {
   readonly commands: Seen[] = []
+  given = 0
   readonly #waiting: { readonly kind: Kind; readonly resolve: (command: never) => void }[] = []
   readonly #failures: { readonly kind: Kind; readonly error: Error; left: number }[] = []
   readonly #answers = new Map<Kind, (command: never, context: Context) => unknown>()
@@ -244,6 +250,7 @@ class Interference {
     }
     const answer = this.#answers.get(kind)
     const reply = answer ? await (answer(command as never, context) as Promise<ReplyTo<K>>) : await execute()
+    if ('batch' in reply) this.given += reply.batch.count
     const hold = this.#holds.get(kind)
     if (hold && !hold.open) await new Promise<void>((resolve) => hold.waiting.push(resolve))
     return reply

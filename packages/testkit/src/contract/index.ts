@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import type { Check } from '../check.ts'
+import { Bench } from './bench.ts'
+import { type ContractCheck, contract } from './checks.ts'
+import type { Driver } from './driver.ts'
+
+/**
+ * The contract of a protocol, as checks for any runner:
+ *
+ *     describe('mqtt', () => { for (const { name, run } of contractChecks(driver)) it(name, run) })
+ *
+ * A check that needs something the driver declares missing is run as well, and must fail: its name then says why.
+ */
+export const contractChecks = (driver: Driver): readonly Check[] =>
+  contract.map((check) => {
+    const missing = check.needs && driver.declared?.[check.needs]
+    if (missing === undefined) return { name: check.name, run: () => onBench(driver, check) }
+    return {
+      name: `${check.name} (not here: ${missing})`,
+      run: () =>
+        assert.rejects(
+          onBench(driver, check),
+          undefined as never,
+          `'${check.needs}' is declared missing, but works: take it off the list`,
+        ),
+    }
+  })
+
+const onBench = async (driver: Driver, check: ContractCheck): Promise<void> => {
+  const bench = await Bench.open(driver, check.limits ? { limits: check.limits } : {})
+  try {
+    await check.run(bench)
+  } finally {
+    await bench.close()
+  }
+}
