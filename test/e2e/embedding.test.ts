@@ -1,0 +1,80 @@
+import { existsSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startGateway } from '@sluice/gateway'
+import { describe, expect, it } from 'vitest'
+
+const directory = (): string => mkdtempSync(join(tmpdir(), 'sluice-embedding-'))
+const publish = (port: number, topic: string, body: string) =>
+  fetch(`http://127.0.0.1:${port}/v1/topics/${topic}/messages`, {
+    method: 'POST',
+    body,
+    headers: { connection: 'close' },
+  })
+
+/** What keeps the event loop busy, sorted; the test runner's own handles are in it too. */
+const handles = (): string[] => process.getActiveResourcesInfo().sort()
+
+/** Handles close a little after they were told to. */
+const settled = async (expected: readonly string[]): Promise<string[]> => {
+  for (let turn = 0; turn < 200; turn++) {
+    if (handles().join() === expected.join()) break
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return handles()
+}
+
+describe('a gateway in a test', () => {
+  it('is ready in under a second, and closes without a trace', async () => {
+    const before = handles()
+    const began = performance.now()
+    const gateway = await startGateway({ data: directory() })
+    const took = performance.now() - began
+    expect((await publish(gateway.port, 'orders', 'one')).status).toBe(201)
+    await gateway.close()
+    expect(took).toBeLessThan(1_000)
+    expect(await settled(before)).toEqual(before)
+  })
+
+  it('shares nothing with another one in the same process', async () => {
+    const [one, two] = await Promise.all([startGateway(), startGateway()])
+    try {
+      await publish(one.port, 'only-in-one', 'x')
+      const topics = async (port: number) => (await fetch(`http://127.0.0.1:${port}/v1/topics`)).json()
+      expect(JSON.stringify(await topics(one.adminPort))).toContain('only-in-one')
+      expect(JSON.stringify(await topics(two.adminPort))).not.toContain('only-in-one')
+      const metrics = async (port: number) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+      expect(await metrics(one.adminPort)).toMatch(/sluice_messages_in_total\{protocol="http"\} 1\n/)
+      expect(await metrics(two.adminPort)).not.toMatch(/sluice_messages_in_total\{protocol="http"\} [1-9]/)
+    } finally {
+      await Promise.all([one.close(), two.close()])
+    }
+  })
+
+  it('removes a store that it made itself, keeps one that it was given, and finds it again', async () => {
+    const data = directory()
+    const first = await startGateway({ data })
+    await publish(first.port, 'kept', 'still here')
+    await first.close()
+    const second = await startGateway({ data })
+    const reply = await fetch(`http://127.0.0.1:${second.port}/v1/topics/kept/groups/g/messages:receive`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', connection: 'close' },
+      body: JSON.stringify({ maxMessages: 1, waitMs: 1_000, invisibleMs: 10_000 }),
+    })
+    const { messages } = (await reply.json()) as { messages: { body: string }[] }
+    await second.close()
+    expect(messages).toHaveLength(1)
+    expect(existsSync(data)).toBe(true)
+  })
+
+  it('refuses a data directory that is taken, and says by whom', async () => {
+    const data = directory()
+    const holder = await startGateway({ data })
+    try {
+      await expect(startGateway({ data })).rejects.toThrow(String(process.pid))
+    } finally {
+      await holder.close()
+    }
+  })
+})
