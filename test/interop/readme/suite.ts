@@ -15,13 +15,16 @@ const suite: Suite = async () => {
   execFileSync('git', ['clone', '-q', '--depth', '1', `file://${repository}`, clone])
   const blocks = shellBlocks('README.md')
   let gateway: ChildProcess | undefined
+  let pid = 0
   try {
     await checks.check(`README: ${blocks[0]!.script.trim()}`, async () => {
-      gateway = spawn('bash', ['-c', `exec ${'setsid '}bash -c '${blocks[0]!.script.trim()}'`], {
+      const npm = spawn('bash', ['-c', blocks[0]!.script], {
         cwd: clone,
+        detached: true,
         stdio: ['ignore', 'pipe', 'inherit'],
       })
-      await line(gateway, '"event":"ready"')
+      gateway = npm
+      pid = (JSON.parse(await line(npm, '"event":"ready"')) as { pid: number }).pid
     })
     for (const { script } of blocks.slice(2)) {
       await checks.check(`README: ${script.trim().split('\n').length} lines from "${script.split('\n')[0]}"`, () =>
@@ -33,7 +36,6 @@ const suite: Suite = async () => {
       )
     }
     await checks.check('README: SIGTERM ends it with a verdict and code 0', async () => {
-      const pid = pidOfGateway(clone)
       const drained = line(gateway!, '"event":"drained"')
       process.kill(pid, 'SIGTERM')
       await drained
@@ -52,23 +54,6 @@ const suite: Suite = async () => {
 }
 
 export default suite
-
-/** The process that holds the data directory. */
-const pidOfGateway = (clone: string): number => {
-  const pids = execFileSync('pgrep', ['-f', 'sluice start'], { encoding: 'utf8' }).trim().split('\n').map(Number)
-  const found = pids.find((pid) => {
-    try {
-      return execFileSync('readlink', [`/proc/${pid}/cwd`], { encoding: 'utf8' }).trim() === clone && isNode(pid)
-    } catch {
-      return false
-    }
-  })
-  if (!found) throw new Error('no gateway runs')
-  return found
-}
-
-const isNode = (pid: number): boolean =>
-  execFileSync('cat', [`/proc/${pid}/comm`], { encoding: 'utf8' }).startsWith('node')
 
 const line = (child: ChildProcess, wanted: string): Promise<string> =>
   new Promise((resolve, reject) => {

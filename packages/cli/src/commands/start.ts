@@ -35,7 +35,7 @@ export const start = async (flags: StartFlags): Promise<ExitCode> => {
   const gateway = await open(config, base, log)
   exitOnCrash(log, gateway.plugins)
   if (!flags.quiet && process.stdout.isTTY) process.stdout.write(welcome(config, gateway))
-  log.info('ready', gateway.ports)
+  log.info('ready', { pid: process.pid, ...gateway.ports })
   const verdict = await untilSignal(gateway)
   return verdict.clean ? exit.ok : exit.failed
 }
