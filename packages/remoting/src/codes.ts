@@ -107,18 +107,5 @@ export const version = {
 export const RESPONSE = 1
 export const ONEWAY = 2
 
-/** Bits of a message's system flag. Source: apache/rocketmq MessageSysFlag.java */
-export const messageFlag = {
-  compressed: 0x1,
-  transaction: 0xc,
-  prepared: 0x4,
-  bornHostV6: 0x10,
-  storeHostV6: 0x20,
-  compression: 0x700,
-  lz4: 0x100,
-  zstd: 0x200,
-  zlib: 0x300,
-} as const
-
 /** Bits of a pull's system flag. Source: apache/rocketmq PullSysFlag.java */
 export const pullFlag = { commit: 0x1, suspend: 0x2, subscription: 0x4 } as const

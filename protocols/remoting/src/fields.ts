@@ -1,0 +1,50 @@
+import { Fault } from '@sluice/core'
+
+/** Custom header fields of a request. */
+export type Ext = Readonly<Record<string, string>>
+
+const INT = /^-?\d{1,19}$/
+
+const missing = (name: string) => new Fault('malformed', `field ${name} is missing`)
+
+/** @throws Fault 'malformed' when it is absent or empty */
+export const text = (ext: Ext, name: string): string => {
+  const value = ext[name]
+  if (value === undefined || value === '') throw missing(name)
+  return value
+}
+
+/** @throws Fault 'malformed' when it is no integer, or beyond 2^53 - 1 */
+export const integer = (ext: Ext, name: string, absent?: number): number => {
+  const value = ext[name]
+  if (value === undefined || value === '') {
+    if (absent === undefined) throw missing(name)
+    return absent
+  }
+  const number = Number(value)
+  if (!INT.test(value) || !Number.isSafeInteger(number)) throw new Fault('malformed', `field ${name} is no integer`)
+  return number
+}
+
+/** The Go client capitalises some names. */
+export const either = (ext: Ext, name: string): string =>
+  ext[name] === undefined ? name.charAt(0).toUpperCase() + name.slice(1) : name
+
+export const json = (body: Buffer | undefined): Readonly<Record<string, unknown>> => {
+  if (!body) throw new Fault('malformed', 'the body is missing')
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'))
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  } catch {
+    // said below
+  }
+  throw new Fault('malformed', 'the body is no JSON object')
+}
+
+export const list = (value: unknown): readonly Readonly<Record<string, unknown>>[] =>
+  Array.isArray(value)
+    ? value.filter((one): one is Record<string, unknown> => typeof one === 'object' && one !== null)
+    : []
+
+export const string = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : undefined

@@ -1,0 +1,202 @@
+import {
+  type Batch,
+  type Context,
+  type ContextExtras,
+  type EpochMs,
+  Fault,
+  type Filter,
+  type Gateway,
+  losses,
+  type Ms,
+  names,
+  type Replies,
+} from '@sluice/core'
+import { encodeRecord, type Frame, response } from '@sluice/remoting'
+import type { Answer, Desk } from './desk.ts'
+import { subscriptionOf } from './membership.ts'
+import { type Pull, RETRY, toPull, toRead } from './translate.ts'
+
+/** How long a pull is held that may not read now, and one on a retry topic that does not exist yet. */
+const HOLD: Ms = 1_000
+const RETRY_HOLD: Ms = 5_000
+const PATIENCE: Ms = 5_000
+
+/** A pull that waits: for messages, or for its time to be told that there are none. */
+interface Parked {
+  readonly frame: Frame
+  readonly pull: Pull
+  readonly abort: AbortController
+  /** Held without a read. */
+  until?: EpochMs
+}
+
+export interface PullHost {
+  readonly desk: Desk
+  /** The session and the signer of this request. */
+  enter(frame: Frame, patience: Ms, more?: ContextExtras): Context | Promise<Context>
+  answer(frame: Frame, answer: Answer): void
+  refuse(frame: Frame, error: unknown): void
+  /** The reader does not keep up. */
+  readonly slow: boolean
+}
+
+/** The pulls of one connection. Parked ones are not work in flight; they end with the connection or when they are woken. */
+export class Pulls {
+  readonly #host: PullHost
+  readonly #gateway: Gateway
+  readonly #parked = new Set<Parked>()
+
+  constructor(host: PullHost) {
+    this.#host = host
+    this.#gateway = host.desk.gateway
+  }
+
+  get parked(): number {
+    return this.#parked.size
+  }
+
+  /** PULL_MESSAGE (11), LITE_PULL_MESSAGE (361). A promise where the answer does not wait for messages. */
+  receive(frame: Frame): void | Promise<void> {
+    const pull = toPull(frame, this.#gateway.limits)
+    if (pull.wait === 0) return this.#atOnce(frame, pull, false)
+    if (this.#parked.size >= this.#gateway.limits.parked) return this.#atOnce(frame, { ...pull, wait: 0 }, true)
+    const parked: Parked = { frame, pull, abort: new AbortController() }
+    this.#parked.add(parked)
+    void this.#wait(parked)
+    return undefined
+  }
+
+  /** Tells every parked pull that there is nothing new, so that its client asks again, here or elsewhere. */
+  wake(): void {
+    for (const parked of this.#parked) this.#nothing(parked)
+  }
+
+  tick(now: EpochMs): void {
+    for (const parked of this.#parked) if (parked.until !== undefined && now >= parked.until) this.#nothing(parked)
+  }
+
+  close(): void {
+    for (const { abort } of this.#parked) abort.abort()
+    this.#parked.clear()
+  }
+
+  #nothing(parked: Parked): void {
+    this.#parked.delete(parked)
+    this.#host.answer(parked.frame, nothingNew(parked.pull))
+    parked.abort.abort()
+  }
+
+  async #atOnce(frame: Frame, pull: Pull, full: boolean): Promise<void> {
+    try {
+      const answer = await this.#read(frame, pull)
+      if (full && answer.code === response.pullNotFound)
+        throw new Fault('limit', `more than ${this.#gateway.limits.parked} pulls wait`)
+      this.#host.answer(frame, answer)
+    } catch (error) {
+      const hold = this.#parked.size < this.#gateway.limits.parked ? holdOf(error, pull) : undefined
+      if (hold === undefined) return this.#host.refuse(frame, busyOf(error))
+      this.#hold({ frame, pull, abort: new AbortController() }, hold)
+    }
+  }
+
+  async #wait(parked: Parked): Promise<void> {
+    const { frame, pull, abort } = parked
+    try {
+      const answer = await this.#read(frame, pull, abort.signal)
+      if (this.#parked.delete(parked)) this.#host.answer(frame, answer)
+    } catch (error) {
+      if (!this.#parked.has(parked)) return
+      const hold = holdOf(error, pull)
+      if (hold !== undefined) return this.#hold(parked, hold)
+      this.#parked.delete(parked)
+      this.#host.refuse(frame, error)
+    }
+  }
+
+  #hold(parked: Parked, hold: Ms): void {
+    parked.until = this.#gateway.clock.now() + hold
+    this.#parked.add(parked)
+  }
+
+  async #read(frame: Frame, pull: Pull, signal?: AbortSignal): Promise<Answer> {
+    const entering = this.#host.enter(frame, pull.wait + PATIENCE, signal && { signal })
+    const context = entering instanceof Promise ? await entering : entering
+    const { desk } = this.#host
+    const filter = pull.filter ?? subscribed(pull, desk)
+    const found = desk.topics.queue(pull.topic, pull.queue, context)
+    const queue = found instanceof Promise ? await found : found
+    const reply = await this.#gateway.handle(toRead(pull, queue, filter), context)
+    // What the client cannot take now is not kept for it; its next pull is read when it has caught up.
+    if (this.#host.slow && reply.batch.count > 0) return nothingNew(pull)
+    if (reply.batch.count > 0) countLosses(reply.batch, this.#gateway)
+    return toPullAnswer(pull, reply, desk.store)
+  }
+}
+
+/**
+ * What the heartbeat said of this topic. Undefined: nothing is known here, and the broker knows the group.
+ * @throws Fault 'notFound', 'conflict' about 'filter'
+ */
+const subscribed = (pull: Pull, { member }: Desk): Filter | undefined => {
+  const known = subscriptionOf(member, pull.group, pull.topic)
+  if (!known) {
+    const consumer = member.consumes.find(({ group }) => group === pull.group)
+    if (!consumer || consumer.topics.length === 0) return undefined
+    throw new Fault('notFound', `group ${pull.group} does not subscribe to ${pull.topic}`, { about: 'filter' })
+  }
+  if (pull.subscribedAt > known.version)
+    throw new Fault('conflict', `the subscription of ${pull.group} is not the latest`, { about: 'filter' })
+  return known.filter
+}
+
+/** A throttled client is not told to hurry. Undefined: the refusal is said. */
+const holdOf = (error: unknown, pull: Pull): Ms | undefined => {
+  if (!Fault.is(error)) return undefined
+  if (error.code === 'throttled') return Math.min(error.retryAfter ?? HOLD, pull.wait || HOLD)
+  return error.code === 'topicNotFound' && pull.topic.startsWith(RETRY) ? RETRY_HOLD : undefined
+}
+
+/** Where nothing more may be held either. */
+const busyOf = (error: unknown): unknown =>
+  Fault.is(error) && error.code === 'throttled' ? new Fault('busy', error.message) : error
+
+/** Clients read all four, whatever the code. */
+const range = (next: number, min: number, max: number): Record<string, string> => ({
+  suggestWhichBrokerId: '0',
+  nextBeginOffset: String(next),
+  minOffset: String(min),
+  maxOffset: String(max),
+})
+
+const nothingNew = ({ offset }: Pull): Answer => ({ code: response.pullNotFound, ext: range(offset, 0, offset) })
+
+/**
+ * 0 messages · 19 nothing new · 20 nothing that passes the filter, go on behind it · 21 the offset is not in the queue.
+ * After 21 a client drops the queue and starts it anew, so 19 must never be said with it.
+ */
+export const toPullAnswer = (pull: Pull, { batch, next, min, max }: Replies['read'], store: Buffer): Answer => {
+  const ext = range(next, min, max)
+  if (batch.count > 0) return { code: response.success, ext, parts: recordsOf(batch, store) }
+  if (pull.offset < min || pull.offset > max || next < pull.offset) return { code: response.pullOffsetMoved, ext }
+  return { code: next > pull.offset ? response.pullRetryImmediately : response.pullNotFound, ext }
+}
+
+/** Records as they are stored; made only where a backend has none. */
+const recordsOf = (batch: Batch, store: Buffer): readonly Buffer[] =>
+  batch.bytes ??
+  Array.from(batch, ({ message, attempt }) => {
+    const { record, queue, offset, place, storedAt } = message
+    if (record) return record
+    const placement = { queue: queue.index, offset, place, storedAt, reconsumeTimes: attempt - 1 }
+    return encodeRecord(message, { bytes: store, v6: store.length === 20 }, placement)
+  })
+
+const original = Buffer.from(`${names.original}\x01`)
+
+/** Messages are looked at only where the bytes may hold what another protocol alone understands. */
+const countLosses = (batch: Batch, gateway: Gateway): void => {
+  if (batch.bytes && !batch.bytes.some((bytes) => bytes.includes(original))) return
+  for (const { message } of batch) {
+    for (const field of losses(message, 'remoting')) gateway.lost(message.via ?? 'remoting', 'remoting', field)
+  }
+}

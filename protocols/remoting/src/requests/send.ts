@@ -1,0 +1,75 @@
+import { type CommandOf, type Context, Fault, type Queue, type Replies, type Stored } from '@sluice/core'
+import { type Frame, isOneway, offsetMsgId, response } from '@sluice/remoting'
+import type { Answer, Desk } from '../desk.ts'
+import { Numbered } from '../topics.ts'
+import { type Send, toSend } from '../translate.ts'
+
+/** SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320). */
+export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer> => {
+  const { gateway } = desk
+  const sent = toSend(frame, { from: context.session.remoteAddress, at: gateway.clock.now() }, gateway.limits)
+  const oneway = isOneway(frame)
+  if (sent.queue < 0) return publish(sent, undefined, oneway, context, desk)
+  const queue = desk.topics.queue(sent.topic, sent.queue, context)
+  return queue instanceof Promise
+    ? queue.catch(unlessNew).then((found) => publish(sent, found, oneway, context, desk))
+    : publish(sent, queue, oneway, context, desk)
+}
+
+/** The publish itself makes a topic that does not exist, or is refused; its number of a queue came from another topic. */
+const unlessNew = (error: unknown): undefined => {
+  if (Fault.is(error) && error.code === 'topicNotFound') return undefined
+  throw error
+}
+
+const publish = async (
+  { group, topic, messages }: Send,
+  into: Queue | undefined,
+  oneway: boolean,
+  context: Context,
+  desk: Desk,
+): Promise<Answer> => {
+  const command: CommandOf<'publish'> = { kind: 'publish', messages, group, oneway, ...(into && { into }) }
+  let reply: Replies['publish']
+  try {
+    reply = await desk.gateway.handle(command, context)
+  } catch (error) {
+    if (Fault.is(error) && error.code === 'topicNotFound') desk.topics.forget(topic, context)
+    throw error
+  }
+  if (oneway) return { code: response.success }
+  const stored = reply.stored.map(whole)
+  const first = stored[0] as Stored
+  const numbered = desk.topics.get(topic, context)
+  const number = (numbered instanceof Numbered ? numbered : await numbered).number(first.queue) ?? first.queue.index
+  return toSendAnswer(stored, number, desk.store)
+}
+
+/** A batch is stored or refused as one: what was stored of a refused one comes again. */
+const whole = (stored: Stored | Fault): Stored => {
+  if (Fault.is(stored)) throw stored
+  return stored
+}
+
+const weaker = {
+  flushTimeout: response.flushDiskTimeout,
+  replicaTimeout: response.flushSlaveTimeout,
+  noReplica: response.slaveNotAvailable,
+} as const
+
+export const toSendAnswer = (stored: readonly Stored[], queue: number, store: Buffer): Answer => {
+  const { id, offset, durable, recallHandle } = stored[0] as Stored
+  const ext: Record<string, string> = {
+    msgId:
+      stored.length === 1
+        ? offsetMsgId(store, (stored[0] as Stored).place)
+        : stored.map(({ place }) => offsetMsgId(store, place)).join(','),
+    queueId: String(queue),
+    queueOffset: String(offset),
+    transactionId: id,
+    MSG_REGION: 'DefaultRegion',
+    TRACE_ON: 'false',
+  }
+  if (recallHandle !== undefined) ext.recallHandle = recallHandle
+  return { code: durable ? weaker[durable] : response.success, ext }
+}
