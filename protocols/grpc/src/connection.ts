@@ -1,0 +1,180 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import type { Connection, EpochMs, Gateway, GoAwayReason, Ms, Peer } from '@sluice/core'
+import { Exchange } from './exchange.ts'
+import type { NoticeDuplex } from './notice.ts'
+
+/** From the notice's PING coming back to the GOAWAY with the true last stream: what raced with the notice is here by then. */
+const RACE_MS: Ms = 100
+/** How long that PING is waited for. */
+const PING_MS: Ms = 5_000
+/** How long a peer may take to close after our last word. */
+const LINGER_MS: Ms = 2_000
+/** So many times a frame: bytes that a connection may have in requests that are not complete. */
+const PARTIAL_FRAMES = 16
+
+/** An HTTP/2 connection as the drain sees it. */
+export class GrpcConnection implements Connection {
+  readonly id: string
+  readonly peer: Peer
+  readonly since: EpochMs
+  readonly socket: NoticeDuplex
+  readonly gone: Promise<void>
+  state: Connection['state'] = 'serving'
+  readonly #gateway: Gateway
+  readonly #exchanges = new Map<number, Exchange>()
+  #session: ServerHttp2Session | undefined
+  #established = false
+  /** We said the last word: what the session reports from now on is our own doing. */
+  #ending = false
+  #working = 0
+  #held = 0
+  #stalledSince: EpochMs | undefined
+  #taken = 0
+
+  constructor(id: string, socket: NoticeDuplex, peer: Peer, gateway: Gateway) {
+    this.id = id
+    this.peer = peer
+    this.socket = socket
+    this.#gateway = gateway
+    this.since = gateway.clock.now()
+    this.gone = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.state = 'closed'
+        resolve()
+      })
+    })
+    socket.once('finish', () => {
+      const stop = gateway.clock.after(LINGER_MS, () => socket.destroy())
+      socket.once('close', stop)
+    })
+  }
+
+  /** An answer that the peer has not taken is no answer yet. */
+  get busy(): number {
+    return this.#working + (this.socket.backlog > 0 ? 1 : 0)
+  }
+
+  /** Whether one connection asks for more at once than it may. */
+  get full(): boolean {
+    return this.#working > this.#gateway.limits.inflight
+  }
+
+  attach(session: ServerHttp2Session): void {
+    this.#session = session
+    session.once('remoteSettings', () => {
+      this.#established = true
+    })
+    if (this.state === 'told') this.#announce(session)
+  }
+
+  open(stream: ServerHttp2Stream, telemetry: boolean): Exchange {
+    const exchange = new Exchange(stream, telemetry, this.#gateway.clock.now(), {
+      worked: (change) => {
+        this.#working += change
+      },
+      held: (change) => {
+        this.#held += change
+        if (change > 0 && this.#held > PARTIAL_FRAMES * this.#gateway.limits.frameBytes) {
+          exchange.cancel(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+        }
+      },
+    })
+    const id = stream.id as number
+    this.#exchanges.set(id, exchange)
+    void exchange.ended.then(() => {
+      this.#exchanges.delete(id)
+      if (this.#session?.closed) this.#endTelemetry()
+    })
+    return exchange
+  }
+
+  exchange(stream: number): Exchange | undefined {
+    return this.#exchanges.get(stream)
+  }
+
+  goAway(_reason: GoAwayReason): void {
+    if (this.state !== 'serving') return
+    this.state = 'told'
+    if (this.#session) this.#announce(this.#session)
+  }
+
+  end(force: boolean): void {
+    if (!force) {
+      if (this.busy > 0) return
+      this.#ending = true
+      if (this.#session) this.#close(this.#session)
+      else this.socket.end()
+      // Streams that the peer leaves half-open do not keep us.
+      this.#gateway.clock.after(LINGER_MS, () => this.socket.destroy())
+      return
+    }
+    this.#ending = true
+    if (this.#session && !this.#session.destroyed) this.#session.destroy(undefined, constants.NGHTTP2_CANCEL)
+    if (this.socket.backlog > 0) this.socket.destroy()
+    else this.socket.end(() => this.socket.destroy())
+  }
+
+  /** The session failed: HTTP/2 was broken, or the peer is gone. */
+  failed(error: Error & { code?: string }): void {
+    if (!this.#ending && error.code !== 'ECONNRESET' && error.code !== 'EPIPE') this.#refused(error.message)
+    this.socket.destroy()
+  }
+
+  tick(now: EpochMs): void {
+    const { handshakeMs, frameMs, stallMs } = this.#gateway.limits
+    if (!this.#established && now - this.since > handshakeMs) {
+      this.#refused('handshake took too long')
+      this.end(true)
+      return
+    }
+    const moved = this.socket.backlog === 0 || this.socket.taken !== this.#taken
+    this.#taken = this.socket.taken
+    this.#stalledSince = moved ? undefined : (this.#stalledSince ?? now)
+    if (this.#stalledSince !== undefined && now - this.#stalledSince > stallMs) {
+      this.#gateway.log.warn('connection.stalled', { protocol: 'grpc', remote: this.peer.address })
+      this.socket.destroy()
+      return
+    }
+    for (const exchange of this.#exchanges.values()) {
+      const slow = exchange.asking && !exchange.telemetry && now - exchange.since > frameMs
+      const stalled = exchange.stalledSince !== undefined && now - exchange.stalledSince > stallMs
+      if (slow || stalled) exchange.cancel()
+    }
+  }
+
+  /** First of two: new streams, but the peer is asked for none. Then polls come back, in that order. */
+  #announce(session: ServerHttp2Session): void {
+    const { clock } = this.#gateway
+    if (session.destroyed) return
+    this.socket.notice()
+    const giveUp = clock.after(PING_MS, () => this.#close(session))
+    const pinged = session.ping(() => {
+      giveUp()
+      clock.after(RACE_MS, () => this.#close(session))
+    })
+    if (!pinged) clock.after(RACE_MS, () => this.#close(session))
+    for (const exchange of this.#exchanges.values()) exchange.wake()
+  }
+
+  /** Second: the true last stream. The session ends by itself with the last of its streams. */
+  #close(session: ServerHttp2Session): void {
+    if (session.destroyed) return
+    if (!session.closed) session.close()
+    this.#endTelemetry()
+  }
+
+  /** Last of all: clients open a new one within a second, some only after minutes. */
+  #endTelemetry(): void {
+    for (const { telemetry } of this.#exchanges.values()) if (!telemetry) return
+    for (const exchange of this.#exchanges.values()) exchange.finish?.()
+  }
+
+  #refused(reason: string): void {
+    this.#gateway.log.info('connection.refused', {
+      protocol: 'grpc',
+      code: 'malformed',
+      reason,
+      remote: this.peer.address,
+    })
+  }
+}
