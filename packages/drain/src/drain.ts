@@ -67,6 +67,7 @@ class Drain implements DrainController {
   readonly #told = new Map<Connection, { readonly name: string; readonly since: number }>()
   #phase: Phase = 'serving'
   #ends = Number.POSITIVE_INFINITY
+  #hurried = false
   #running: Promise<Verdict> | undefined
 
   constructor(clock: Clock) {
@@ -97,6 +98,7 @@ class Drain implements DrainController {
   }
 
   hurry(): void {
+    this.#hurried = true
     this.#ends = Math.min(this.#ends, this.#clock.now() + HURRY)
   }
 
@@ -107,7 +109,7 @@ class Drain implements DrainController {
     await this.#during('announcing', plan.announceMs, () => {
       const elapsed = this.#clock.now() - opened
       for (const [name, connection] of this.#open()) {
-        // Spread over the window by a hash of the id; who comes late is told at once.
+        // Each at its own moment of the window, by a hash of its id; who comes after its moment is told at once.
         if (elapsed >= spread(connection.id) * plan.announceMs) this.#tell(name, connection)
       }
       this.#endIdle()
@@ -133,8 +135,7 @@ class Drain implements DrainController {
   /** Looks about every tick until `done` says so or the phase is over. */
   #during(phase: Phase, length: Ms, done: () => boolean): Promise<void> {
     this.#enter(phase)
-    const hurried = this.#ends !== Number.POSITIVE_INFINITY
-    this.#ends = this.#clock.now() + (hurried ? Math.min(length, HURRY) : length)
+    this.#ends = this.#clock.now() + (this.#hurried ? Math.min(length, HURRY) : length)
     return new Promise((resolve) => {
       if (length === 0 || done()) return resolve()
       const stop = this.#clock.every(TICK, () => {
@@ -194,9 +195,11 @@ class Drain implements DrainController {
   }
 }
 
-/** FNV-1a of the id as a share of one. */
+/** A share of one, the same for the same id, and far apart for ids that are counted up: FNV-1a, its bits mixed well. */
 const spread = (id: string): number => {
   let hash = 0x811c9dc5
   for (let at = 0; at < id.length; at++) hash = Math.imul(hash ^ id.charCodeAt(at), 0x01000193)
-  return (hash >>> 0) / 2 ** 32
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32
 }
