@@ -252,9 +252,9 @@ export class FrameConnection<Frame> implements Connection {
     this.#forget()
     this.#guard(() => {
       if (last !== undefined) this.#outbox.add(this.#codec.encode(last))
-      this.#socket.once('finish', () => this.#destroyLater())
       this.#outbox.end()
     })
+    void this.#outbox.taken().then(() => this.#destroyLater())
     // Reading on keeps the kernel from answering late bytes with a reset, which would erase the last word.
     this.#socket.resume()
   }
