@@ -8,7 +8,6 @@ import type { Client, Driver } from './driver.ts'
 /** A refused delivery comes back so late. Real time where the driver has a real clock. */
 export const BACKOFF_MS = 200
 export const GROUP = 'workers'
-const PATIENCE: Ms = 4_000
 
 /** One gateway with the protocol under test, its clients, and everything closed at the end. */
 export class Bench {
@@ -16,16 +15,19 @@ export class Bench {
   readonly gateway: FakeGateway<Clock>
   readonly server: ProtocolServer
   readonly topic: string
+  readonly #patience: Ms
   readonly #wires: Wire[] = []
 
-  private constructor(driver: Driver, gateway: FakeGateway<Clock>, server: ProtocolServer) {
+  private constructor(driver: Driver, gateway: FakeGateway<Clock>, server: ProtocolServer, patience: Ms) {
     this.driver = driver
+    this.#patience = patience
     this.gateway = gateway
     this.server = server
     this.topic = driver.topic ?? 'orders'
   }
 
-  static async open(driver: Driver, options: Partial<FakeGatewayOptions<Clock>> = {}): Promise<Bench> {
+  /** `patience`: real time for what should happen at once. */
+  static async open(driver: Driver, options: FakeGatewayOptions<Clock>, patience: Ms): Promise<Bench> {
     const gateway = fakeGateway<Clock>({
       groups: [{ group: GROUP, fifo: false, maxAttempts: 16, backoff: [BACKOFF_MS] }],
       topics: [driver.topic ?? 'orders'],
@@ -33,7 +35,7 @@ export class Bench {
       ...driver.gateway,
       ...options,
     })
-    return new Bench(driver, gateway, await driver.protocol().start(gateway))
+    return new Bench(driver, gateway, await driver.protocol().start(gateway), patience)
   }
 
   /** The way a connection comes in; nothing has been said yet. */
@@ -45,10 +47,24 @@ export class Bench {
     return wire
   }
 
+  /** A client that has been greeted. Whatever it waits for comes in time or fails with what it was. */
   async client(highWaterMark?: number): Promise<Client & { readonly wire: Wire }> {
     const wire = this.wire(highWaterMark)
-    const client = await this.driver.greet(wire)
-    return Object.assign(client, { wire })
+    const client = await this.#within('the greeting', this.driver.greet(wire))
+    return {
+      wire,
+      publish: (topic, body) => this.#within('the acknowledgement of a publish', client.publish(topic, body)),
+      subscribe: (topic, group, credit) => this.#within('the subscription', client.subscribe(topic, group, credit)),
+      next: () => this.#within('a delivery', client.next()),
+      settle: (incoming, outcome) => this.#within(`the settlement '${outcome}'`, client.settle(incoming, outcome)),
+      get waiting() {
+        return client.waiting
+      },
+      get told() {
+        return client.told
+      },
+      close: () => client.close(),
+    }
   }
 
   connections(): readonly Connection[] {
@@ -76,13 +92,25 @@ export class Bench {
     await this.quiet()
   }
 
-  /** Resolves once it is so. @throws after four seconds */
+  /** Resolves once it is so. @throws when patience is at its end */
   async eventually(what: string, so: () => boolean): Promise<void> {
-    const end = Date.now() + PATIENCE
+    const end = Date.now() + this.#patience
     for (let turn = 0; !so(); turn++) {
       if (Date.now() > end) assert.fail(`did not happen: ${what}`)
       if (turn < 50) await turns(1)
       else await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  }
+
+  async #within<T>(what: string, promise: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new assert.AssertionError({ message: `did not come: ${what}` })), this.#patience)
+    })
+    try {
+      return await Promise.race([promise, late])
+    } finally {
+      clearTimeout(timer)
     }
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Ms } from '@sluice/core'
 import type { Check } from '../check.ts'
 import { Bench } from './bench.ts'
 import { type ContractCheck, contract } from './checks.ts'
@@ -9,25 +10,25 @@ import type { Driver } from './driver.ts'
  *
  *     describe('mqtt', () => { for (const { name, run } of contractChecks(driver)) it(name, run) })
  *
- * A check that needs something the driver declares missing is run as well, and must fail: its name then says why.
+ * `patienceMs`: real time for what should happen at once. A check that needs something the driver declares missing is run as well, and must fail: its name then says why.
  */
-export const contractChecks = (driver: Driver): readonly Check[] =>
+export const contractChecks = (driver: Driver, { patienceMs = 4_000 }: { patienceMs?: Ms } = {}): readonly Check[] =>
   contract.map((check) => {
     const missing = check.needs && driver.declared?.[check.needs]
-    if (missing === undefined) return { name: check.name, run: () => onBench(driver, check) }
+    if (missing === undefined) return { name: check.name, run: () => onBench(driver, check, patienceMs) }
     return {
       name: `${check.name} (not here: ${missing})`,
       run: () =>
         assert.rejects(
-          onBench(driver, check),
+          onBench(driver, check, patienceMs),
           undefined as never,
           `'${check.needs}' is declared missing, but works: take it off the list`,
         ),
     }
   })
 
-const onBench = async (driver: Driver, check: ContractCheck): Promise<void> => {
-  const bench = await Bench.open(driver, check.limits ? { limits: check.limits } : {})
+const onBench = async (driver: Driver, check: ContractCheck, patience: Ms): Promise<void> => {
+  const bench = await Bench.open(driver, check.limits ? { limits: check.limits } : {}, patience)
   try {
     await check.run(bench)
   } finally {

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import net from 'node:net'
+import tls from 'node:tls'
+import type { Ms } from '@sluice/core'
+
+/**
+ * One hostile client, as data: `protocols/<p>/fixtures/hostile.json` is a list of at least ten.
+ *   port        plain (default) · tls: TLS is required there · proxy: a PROXY header is required there
+ *   client      what the client speaks: tcp (default) · tls
+ *   send        each item is a write of its own: hex (blanks allowed) · {"text"} · {"hex", "times"} · {"pause": ms up to 200}
+ *   answer      regular expression that the whole answer must match, as lower-case hex without blanks
+ *   answerText  the same over latin1 text; with neither, nothing may be answered
+ *   ends        closed: the server ends the connection within 2 s and one tick · open: the connection stays
+ *   event       a log line that must appear
+ * The gateway has limits.handshakeMs 1000, frameMs 1500, frameBytes 4 MiB + 128 KiB, bodyBytes 4 MiB; topics are not
+ * created, `known` exists; all protocols share the port.
+ */
+export interface HostileRow {
+  readonly name: string
+  readonly port?: 'plain' | 'tls' | 'proxy'
+  readonly client?: 'tcp' | 'tls'
+  readonly send: readonly HostileItem[]
+  readonly answer?: string
+  readonly answerText?: string
+  readonly ends: 'closed' | 'open'
+  readonly event?: { readonly event: string; readonly code?: string }
+}
+
+export type HostileItem =
+  | string
+  | { readonly text: string }
+  | { readonly hex: string; readonly times: number }
+  | { readonly pause: Ms }
+
+/** The limits that rows are written for. */
+export const hostileLimits = { handshakeMs: 1_000, frameMs: 1_500 } as const
+
+/** Where the rows go. */
+export interface HostileTarget {
+  readonly host: string
+  readonly ports: Readonly<Record<'plain' | 'tls' | 'proxy', number>>
+}
+
+/** Deadlines are looked at once a second: what must end may take one more. */
+const CLOSE_MS: Ms = 3_500
+const STAYS_MS: Ms = 400
+const ROWS_MIN = 10
+
+/** @throws when the file is not what {@link HostileRow} says, with the row's name */
+export const hostileRows = (file: string | URL): readonly HostileRow[] => {
+  const rows: unknown = JSON.parse(readFileSync(file, 'utf8'))
+  assert.ok(Array.isArray(rows) && rows.length >= ROWS_MIN, `${file}: not a list of at least ${ROWS_MIN} rows`)
+  const names = new Set<string>()
+  for (const row of rows as HostileRow[]) {
+    const where = `${file}: row ${JSON.stringify(row.name)}`
+    assert.ok(typeof row.name === 'string' && !names.has(row.name), `${where} has no name of its own`)
+    names.add(row.name)
+    const unknown = Object.keys(row).filter((key) => !keys.has(key))
+    assert.deepEqual(unknown, [], `${where} has unknown keys`)
+    assert.ok(row.ends === 'closed' || row.ends === 'open', `${where}: ends is closed or open`)
+    assert.ok(row.port === undefined || ['plain', 'tls', 'proxy'].includes(row.port), `${where}: no such port`)
+    assert.ok(row.client === undefined || ['tcp', 'tls'].includes(row.client), `${where}: no such client`)
+    assert.ok(Array.isArray(row.send), `${where} sends nothing`)
+    for (const item of row.send) assert.ok(isItem(item), `${where}: not an item: ${JSON.stringify(item)}`)
+    for (const pattern of [row.answer, row.answerText]) if (pattern !== undefined) new RegExp(pattern)
+  }
+  return rows as HostileRow[]
+}
+
+const keys: ReadonlySet<string> = new Set(['name', 'port', 'client', 'send', 'answer', 'answerText', 'ends', 'event'])
+
+const isHex = (text: unknown): text is string => typeof text === 'string' && /^(\s*[\da-fA-F]{2})*\s*$/.test(text)
+const isItem = (item: HostileItem): boolean =>
+  typeof item === 'string'
+    ? isHex(item)
+    : 'text' in item
+      ? typeof item.text === 'string'
+      : 'pause' in item
+        ? item.pause > 0 && item.pause <= 200
+        : isHex(item.hex) && item.times > 0
+
+const bytesOf = (item: Exclude<HostileItem, { pause: Ms }>): Buffer => {
+  if (typeof item === 'string') return Buffer.from(item.replace(/\s/g, ''), 'hex')
+  if ('text' in item) return Buffer.from(item.text, 'utf8')
+  const once = Buffer.from(item.hex.replace(/\s/g, ''), 'hex')
+  return Buffer.alloc(once.length * item.times, once)
+}
+
+/** Plays one row. @throws when the answer or the end is another */
+export const playHostile = async (row: HostileRow, target: HostileTarget): Promise<void> => {
+  const raw = net.connect({ host: target.host, port: target.ports[row.port ?? 'plain'], noDelay: true })
+  const socket = row.client === 'tls' ? tls.connect({ socket: raw, rejectUnauthorized: false }) : raw
+  const answer: Buffer[] = []
+  let ended = false
+  const over = new Promise<void>((resolve) => {
+    const end = () => {
+      ended = true
+      resolve()
+    }
+    socket.on('error', end).on('end', end).on('close', end)
+    raw.on('error', end)
+  })
+  socket.on('data', (chunk: Buffer) => answer.push(chunk))
+  try {
+    await Promise.race([ready(socket, row), over])
+    for (const item of row.send) {
+      if (ended) break
+      await (typeof item === 'object' && 'pause' in item
+        ? Promise.race([elapsed(item.pause), over])
+        : Promise.race([written(socket, bytesOf(item)), over]))
+    }
+    const enough = row.ends === 'closed' ? over : answered(socket, row, answer)
+    await Promise.race([enough, over, elapsed(CLOSE_MS)])
+    if (row.ends === 'open') await Promise.race([elapsed(STAYS_MS), over])
+  } finally {
+    socket.destroy()
+    raw.destroy()
+  }
+  const bytes = Buffer.concat(answer)
+  assert.ok(matches(row, bytes), `answered ${describe(bytes)} instead of ${row.answer ?? row.answerText ?? 'nothing'}`)
+  assert.equal(ended ? 'closed' : 'open', row.ends, `ended: answered ${describe(bytes)}`)
+}
+
+const describe = (bytes: Buffer): string =>
+  bytes.length === 0
+    ? 'nothing'
+    : `${bytes.toString('hex', 0, 120)} (${JSON.stringify(bytes.toString('latin1', 0, 120))})`
+
+const matches = ({ answer, answerText }: HostileRow, bytes: Buffer): boolean => {
+  if (answer !== undefined) return new RegExp(`^(?:${answer})$`, 's').test(bytes.toString('hex'))
+  if (answerText !== undefined) return new RegExp(`^(?:${answerText})$`, 's').test(bytes.toString('latin1'))
+  return bytes.length === 0
+}
+
+const ready = (socket: net.Socket, row: HostileRow): Promise<unknown> =>
+  new Promise((resolve) => socket.once(row.client === 'tls' ? 'secureConnect' : 'connect', resolve))
+const written = (socket: net.Socket, bytes: Buffer): Promise<unknown> =>
+  new Promise((resolve) => socket.write(bytes, resolve))
+
+/** Not one per message: a test client may have timers. */
+const elapsed = (ms: Ms): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Resolves once the answer is what it should be; at once where none should come. */
+const answered = async (socket: net.Socket, row: HostileRow, answer: readonly Buffer[]): Promise<void> => {
+  if (row.answer === undefined && row.answerText === undefined) return
+  await new Promise<void>((resolve) => {
+    const look = () => {
+      if (matches(row, Buffer.concat(answer))) resolve()
+    }
+    socket.on('data', look)
+    look()
+  })
+}
+
+/** Log lines that these rows ask for and that are not there, by event and code. */
+export const missingEvents = (
+  rows: readonly HostileRow[],
+  logged: readonly { readonly event: string; readonly code?: unknown }[],
+): readonly string[] => {
+  const wanted = new Map<string, { event: string; code: string | undefined; times: number }>()
+  for (const { event } of rows) {
+    if (!event) continue
+    const key = `${event.event} ${event.code ?? ''}`.trim()
+    const one = wanted.get(key) ?? { event: event.event, code: event.code, times: 0 }
+    one.times++
+    wanted.set(key, one)
+  }
+  return [...wanted].flatMap(([key, { event, code, times }]) => {
+    const seen = logged.filter((line) => line.event === event && (code === undefined || line.code === code)).length
+    return seen >= times ? [] : [`${key}: ${seen} instead of ${times}`]
+  })
+}
