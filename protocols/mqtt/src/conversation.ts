@@ -1,0 +1,346 @@
+import {
+  type Conversation,
+  type EpochMs,
+  Fault,
+  type Gateway,
+  type GoAwayReason,
+  type Link,
+  type Ms,
+  type Notice,
+  type Replies,
+  type Session,
+} from '@sluice/core'
+import type { Clients, Holder } from './clients.ts'
+import { inboxOf, type Settings, type Terms, toConnack, toCredentials, toTerms } from './connect.ts'
+import { violation } from './cursor.ts'
+import { Deliveries } from './deliveries.ts'
+import { dismissal, refusal } from './faults.ts'
+import type { Connect, Disconnect, Frame } from './packets.ts'
+import { Publishes } from './publishes.ts'
+import { Subscribing } from './subscribing.ts'
+import { toWill } from './translate.ts'
+
+const PATIENCE: Ms = 5_000
+/** Packets that a client may send behind its CONNECT before it has the answer; their bytes: `limits.frameBytes`. */
+export const EARLY_MAX = 64
+
+/** A client that has been let in. */
+interface Client {
+  readonly terms: Terms
+  readonly key: string
+  readonly session: Session
+  readonly inbox: string
+  readonly epoch: number
+  readonly publishes: Publishes
+  readonly deliveries: Deliveries
+  readonly subscribing: Subscribing
+  /** What becomes of its will and its session when it goes. */
+  will: 'fire' | 'drop' | 'keep'
+  expiry: Ms | undefined
+}
+
+interface Joining {
+  readonly at: 'joining'
+  /** Packets behind the CONNECT. */
+  readonly early: Frame[]
+  bytes: number
+  /** A drain has begun meanwhile. */
+  told: boolean
+  done: Promise<void>
+}
+
+type State =
+  | { readonly at: 'waiting' } // for CONNECT
+  | Joining // CONNECT came, CONNACK has not left
+  | { readonly at: 'open'; readonly client: Client }
+  | { readonly at: 'leaving'; readonly client: Client } // still served, nothing new is begun
+  | { readonly at: 'closed'; readonly left: Promise<void> }
+
+const takenOver = () => new Fault('conflict', 'another connection has this client id')
+
+export class MqttConversation implements Conversation<Frame>, Holder {
+  readonly #link: Link<Frame>
+  readonly #gateway: Gateway
+  readonly #settings: Settings
+  readonly #clients: Clients
+  #state: State = { at: 'waiting' }
+  /** When the last packet came. */
+  #heard: EpochMs
+
+  constructor(link: Link<Frame>, gateway: Gateway, settings: Settings, clients: Clients) {
+    this.#link = link
+    this.#gateway = gateway
+    this.#settings = settings
+    this.#clients = clients
+    this.#heard = gateway.clock.now()
+  }
+
+  receive(frame: Frame): void | Promise<void> {
+    this.#heard = this.#gateway.clock.now()
+    const state = this.#state
+    switch (state.at) {
+      case 'waiting':
+        return this.#connect(frame as Connect) // the codec lets no other through
+      case 'joining':
+        return this.#early(state, frame)
+      case 'open':
+      case 'leaving':
+        return this.#serve(state.client, frame)
+      case 'closed':
+        return undefined
+    }
+  }
+
+  get unsettled(): number {
+    return this.#client?.deliveries.unsettled ?? 0
+  }
+
+  get #client(): Client | undefined {
+    const state = this.#state
+    return state.at === 'open' || state.at === 'leaving' ? state.client : undefined
+  }
+
+  // ── Joining ─────────────────────────────────────────────────────────────────────────────────
+
+  #connect(connect: Connect): Promise<void> {
+    const joining: Joining = { at: 'joining', early: [], bytes: 0, told: false, done: Promise.resolve() }
+    this.#state = joining
+    joining.done = this.#join(connect, joining)
+    return joining.done
+  }
+
+  /** Legal, and worked on once CONNACK has left [MQTT-3.1.4-5]. */
+  #early(joining: Joining, frame: Frame): void {
+    joining.bytes += (frame as { length?: number }).length ?? 0
+    if (joining.early.length >= EARLY_MAX || joining.bytes > this.#gateway.limits.frameBytes) {
+      throw new Fault('limit', 'too much behind a CONNECT')
+    }
+    joining.early.push(frame)
+  }
+
+  async #join(connect: Connect, joining: Joining): Promise<void> {
+    const gateway = this.#gateway
+    const terms = toTerms(connect, this.#settings)
+    const session = await gateway.admit(toCredentials(connect, terms, this.#link.peer), this.#notify)
+    const key = `${session.principal.tenant}/${terms.clientId}`
+    let opened: Replies['open'] | undefined
+    try {
+      if (this.#state === joining) await this.#clients.take(key, this)
+      if (this.#state === joining) opened = await this.#open(connect, terms, session)
+    } catch (error) {
+      this.#clients.leave(key, this)
+      gateway.release(session)
+      throw error
+    }
+    const client = opened && this.#welcome(terms, key, session, opened)
+    // The peer, or a newer connection of its, did not wait.
+    if (this.#state !== joining) {
+      if (client) await this.#leave(client)
+      else {
+        this.#clients.leave(key, this)
+        gateway.release(session)
+      }
+      return
+    }
+    this.#state = { at: joining.told ? 'leaving' : 'open', client: client! }
+    this.#link.send(toConnack(terms, this.#settings, gateway.limits, opened!.existed))
+    if (!joining.told) client!.deliveries.start()
+    await this.#catchUp(joining.early)
+  }
+
+  async #catchUp(early: readonly Frame[]): Promise<void> {
+    const work: (void | Promise<void>)[] = []
+    try {
+      for (const frame of early) work.push(this.receive(frame))
+    } finally {
+      await Promise.all(work)
+    }
+  }
+
+  #open(connect: Connect, terms: Terms, session: Session): Promise<Replies['open']> {
+    const gateway = this.#gateway
+    const { fresh, expiry } = terms
+    const { will } = connect
+    const published = {
+      now: gateway.clock.now(),
+      host: session.remoteAddress,
+      bodyBytes: gateway.limits.bodyBytes,
+    }
+    const last = will && {
+      message: toWill(will, published),
+      after: (will.properties?.willDelayInterval ?? 0) * 1000,
+    }
+    return gateway.handle(
+      { kind: 'open', inbox: inboxOf(terms.clientId), fresh, expiry, ...(last && { will: last }) },
+      gateway.context(session, PATIENCE),
+    )
+  }
+
+  #welcome(terms: Terms, key: string, session: Session, { epoch, incoming }: Replies['open']): Client {
+    const { receiveMaximum, topicAliasMaximum, sharedSubscriptions } = this.#settings
+    const { version, window, packetMax, explained } = terms
+    const link = this.#link
+    const common = {
+      gateway: this.#gateway,
+      session,
+      inbox: inboxOf(terms.clientId),
+      epoch,
+      send: (frame: Frame) => link.send(frame),
+      fail: (fault: Fault) => this.#fail(fault),
+    }
+    const inbound = { incoming, refuses: version === 5, explained, receiveMaximum, topicAliasMaximum }
+    return {
+      terms,
+      key,
+      session,
+      inbox: common.inbox,
+      epoch,
+      publishes: new Publishes({ ...common, ...inbound }),
+      deliveries: new Deliveries({ ...common, version, window, packetMax, writable: () => link.writable() }),
+      subscribing: new Subscribing({ ...common, version, shares: sharedSubscriptions }),
+      will: 'fire',
+      expiry: undefined,
+    }
+  }
+
+  // ── Serving ─────────────────────────────────────────────────────────────────────────────────
+
+  #serve(client: Client, frame: Frame): void | Promise<void> {
+    switch (frame.cmd) {
+      case 'publish':
+        return client.publishes.publish(frame)
+      case 'pubrel':
+        return client.publishes.release(frame)
+      case 'puback':
+        return client.deliveries.puback(frame)
+      case 'pubrec':
+        return client.deliveries.pubrec(frame)
+      case 'pubcomp':
+        return client.deliveries.pubcomp(frame)
+      case 'subscribe':
+        return client.subscribing.subscribe(frame)
+      case 'unsubscribe':
+        return client.subscribing.unsubscribe(frame)
+      case 'pingreq':
+        this.#link.send({ cmd: 'pingresp' }) // [MQTT-3.12.4-1]
+        return undefined
+      case 'disconnect':
+        return this.#disconnect(client, frame)
+      default:
+        throw violation(`${frame.cmd} has no place here`)
+    }
+  }
+
+  /** @throws Fault 'malformed': a session that ends with its connection cannot be kept after all [MQTT-3.14.2.2.2] */
+  #disconnect(client: Client, { reasonCode = 0, properties }: Disconnect): void {
+    const seconds = properties?.sessionExpiryInterval
+    if (seconds !== undefined) {
+      if (client.terms.expiry === 0 && seconds > 0) throw violation('a session expiry where there was none')
+      client.expiry = Math.min(seconds, this.#settings.sessionExpiryMax) * 1000
+    }
+    if (reasonCode === 0) client.will = 'drop' // [MQTT-3.14.4-3]
+    this.#link.end()
+    void this.#depart(client)
+  }
+
+  tick(now: EpochMs): void {
+    const client = this.#client
+    if (!client || client.terms.silence === 0 || now - this.#heard <= client.terms.silence) return
+    // While its packets are worked on, or it takes nothing, the socket is not read: it may well have spoken.
+    if (client.publishes.waiting > 0 || client.deliveries.blocked) return
+    this.#fail(new Fault('unavailable', 'keep alive ran out', { about: 'silence' }))
+  }
+
+  readonly #notify = async (notice: Notice): Promise<void> => {
+    if (notice.kind !== 'goAway') return
+    if (notice.reason === 'takenOver') this.#fail(takenOver())
+    if (notice.reason === 'kicked') {
+      this.#fail(new Fault('unavailable', 'ended by an administrator', { about: 'administrator' }))
+    }
+  }
+
+  // ── Leaving ─────────────────────────────────────────────────────────────────────────────────
+
+  goAway(_reason: GoAwayReason): void {
+    const state = this.#state
+    if (state.at === 'waiting')
+      this.#link.end() // its client comes back elsewhere; a refusing CONNACK might forbid it
+    else if (state.at === 'joining') state.told = true
+    else if (state.at === 'open') {
+      this.#state = { at: 'leaving', client: state.client }
+      state.client.deliveries.hold()
+    }
+  }
+
+  farewell(): Frame | undefined {
+    const client = this.#client
+    if (!client) return undefined
+    // A planned end is not what a will is for: the broker keeps it for as long as the client may take to come back.
+    client.will = 'keep'
+    void this.#depart(client)
+    return dismissal(new Fault('draining', 'the server goes away; the session is kept'))
+  }
+
+  refuse(fault: Fault): Frame | undefined {
+    const client = this.#client
+    if (!client) return refusal(fault)
+    void this.#depart(client)
+    return dismissal(fault)
+  }
+
+  async yield(): Promise<void> {
+    const state = this.#state
+    if (state.at === 'closed') return state.left
+    const client = this.#client
+    this.#link.end(client && dismissal(takenOver())) // [MQTT-3.1.4-3]
+    return client ? this.#depart(client) : this.closed()
+  }
+
+  closed(): Promise<void> {
+    const state = this.#state
+    if (state.at === 'closed') return state.left
+    if (state.at === 'open' || state.at === 'leaving') return this.#depart(state.client)
+    const left = state.at === 'joining' ? state.done.catch(() => undefined) : Promise.resolve()
+    this.#state = { at: 'closed', left }
+    return left
+  }
+
+  #fail(fault: Fault): void {
+    const client = this.#client
+    if (!client) {
+      if (this.#state.at === 'joining') this.#link.end()
+      return
+    }
+    const { code, message } = fault
+    this.#gateway.log.info('connection.ended', {
+      protocol: 'mqtt',
+      client: client.session.client,
+      code,
+      reason: message,
+    })
+    this.#link.end(dismissal(fault))
+    void this.#depart(client)
+  }
+
+  #depart(client: Client): Promise<void> {
+    const left = this.#leave(client)
+    this.#state = { at: 'closed', left }
+    return left
+  }
+
+  /** What has been accepted is stored and what has been acknowledged is settled before the session is left. */
+  async #leave({ key, session, inbox, epoch, will, expiry, publishes, deliveries }: Client): Promise<void> {
+    const gateway = this.#gateway
+    await Promise.all([deliveries.stop(), publishes.idle()])
+    const what = { inbox, epoch, will, ...(expiry !== undefined && { expiry }) }
+    try {
+      await gateway.handle({ kind: 'leave', what }, gateway.context(session, PATIENCE))
+    } catch (error) {
+      const { code, message } = Fault.from(error)
+      // A conflict: the session is another connection's by now, which is how it should be.
+      if (code !== 'conflict') gateway.log.warn('session.notLeft', { client: session.client, code, reason: message })
+    }
+    gateway.release(session)
+    this.#clients.leave(key, this)
+  }
+}

@@ -1,0 +1,197 @@
+import type { Delivered, Fault, Gateway, Outcome, Pump, Session } from '@sluice/core'
+import { encode, sizeOf } from './encode.ts'
+import { ID_UNKNOWN } from './faults.ts'
+import type { Ack, Frame, Version } from './packets.ts'
+import { toPublish } from './translate.ts'
+
+/** Most messages of a pop. */
+const BATCH = 32
+/** First reason code that says no. */
+const FAILURE = 0x80
+
+export interface DeliveriesOptions {
+  readonly gateway: Gateway
+  readonly session: Session
+  readonly inbox: string
+  readonly epoch: number
+  readonly version: Version
+  /** Deliveries without an answer: the client's receive maximum. */
+  readonly window: number
+  /** Bytes of a packet that the client takes. */
+  readonly packetMax: number
+  /** False: too much waits for this reader. */
+  send(frame: Frame): boolean
+  writable(): Promise<void>
+  /** Ends the connection. */
+  fail(fault: Fault): void
+}
+
+/** A delivery with QoS 1 or 2 on its way. 'sent': no answer yet. 'received': PUBREC is being stored. 'released': PUBREL is out. */
+interface Flight {
+  readonly delivered: Delivered
+  readonly qos: 1 | 2
+  readonly bytes: number
+  at: 'sent' | 'received' | 'released'
+}
+
+/**
+ * What a client is sent: the pump of its inbox, under a window of packets and bytes. The packet id is the slot's number;
+ * it is free again when the broker has the outcome.
+ */
+export class Deliveries {
+  readonly #options: DeliveriesOptions
+  readonly #pump: Pump
+  readonly #flights = new Map<number, Flight>()
+  #bytes = 0
+  /** No new delivery: not begun, or a drain. */
+  #held = true
+  #blocked = false
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options
+    const { gateway, session, inbox, epoch } = options
+    this.#pump = gateway.pump(
+      { kind: 'inbox', inbox, epoch },
+      {
+        session,
+        invisible: 'session',
+        batch: BATCH,
+        fifo: false,
+        deliver: (delivered) => this.#deliver(delivered),
+        failed: (fault) => options.fail(fault),
+      },
+    )
+  }
+
+  start(): void {
+    this.#held = false
+    this.#refill()
+  }
+
+  get unsettled(): number {
+    return this.#pump.unsettled
+  }
+
+  /** The reader does not keep up. */
+  get blocked(): boolean {
+    return this.#blocked
+  }
+
+  hold(): void {
+    this.#held = true
+    this.#pump.credit(0)
+  }
+
+  stop(): Promise<void> {
+    this.#held = true
+    return this.#pump.stop()
+  }
+
+  /** Of ids that are not on their way, or not with QoS 1, nothing is known and nothing is done. */
+  puback({ messageId }: Ack): void {
+    const flight = this.#flights.get(messageId)
+    if (flight?.qos === 1) this.#finish(messageId, flight)
+  }
+
+  pubrec({ messageId, reasonCode = 0 }: Ack): void {
+    const flight = this.#flights.get(messageId)
+    if (!flight) {
+      this.#options.send({ cmd: 'pubrel', messageId, reasonCode: ID_UNKNOWN })
+      return
+    }
+    if (flight.qos !== 2 || flight.at === 'received') return
+    if (flight.at === 'released') this.#release(messageId)
+    else if (reasonCode >= FAILURE) this.#finish(messageId, flight)
+    else {
+      flight.at = 'received'
+      this.#settle(flight.delivered, { kind: 'received' }, () => {
+        flight.at = 'released'
+        this.#release(messageId)
+      })
+    }
+  }
+
+  pubcomp({ messageId }: Ack): void {
+    const flight = this.#flights.get(messageId)
+    if (flight?.at === 'released') this.#finish(messageId, flight)
+  }
+
+  #release(messageId: number): void {
+    this.#options.send({ cmd: 'pubrel', messageId })
+  }
+
+  #finish(messageId: number, { delivered, bytes }: Flight): void {
+    this.#flights.delete(messageId)
+    this.#bytes -= bytes
+    this.#settle(delivered, { kind: 'accept' }, () => this.#refill())
+  }
+
+  /** What the broker did not take down is not over: the client comes back to it. */
+  #settle(delivered: Delivered, outcome: Outcome, done: () => void): void {
+    this.#pump.settle([delivered], outcome, (fault) => (fault ? this.#options.fail(fault) : done()))
+  }
+
+  #deliver(batch: readonly Delivered[]): void {
+    let writable = true
+    for (const delivered of batch) writable = this.#send(delivered) && writable
+    if (writable) return this.#refill()
+    this.#blocked = true
+    this.#pump.credit(0)
+    void this.#options.writable().then(() => {
+      this.#blocked = false
+      this.#refill()
+    })
+  }
+
+  /** @returns false when too much waits for this reader */
+  #send(delivered: Delivered): boolean {
+    const { gateway, version, packetMax, send } = this.#options
+    const slot = delivered.receipt?.of === 'inbox' ? delivered.receipt.slot : undefined
+    if (delivered.received && slot !== undefined) {
+      this.#flights.set(slot, { delivered, qos: 2, bytes: 0, at: 'released' })
+      return send({ cmd: 'pubrel', messageId: slot })
+    }
+    const outgoing = toPublish(delivered, version, gateway.clock.now())
+    if ('skipped' in outgoing) {
+      if (outgoing.skipped === 'unsayable') this.#lost(delivered, ['topic'])
+      this.#forget(delivered)
+      return true
+    }
+    const bytes = encode(outgoing.publish, version)
+    const size = sizeOf(bytes)
+    // [MQTT-3.1.2-25] too large for this client: as if it had been delivered
+    if (size > packetMax) {
+      this.#lost(delivered, ['body'])
+      this.#forget(delivered)
+      return true
+    }
+    this.#lost(delivered, outgoing.lost)
+    const { qos, messageId } = outgoing.publish
+    if (qos === 0) this.#forget(delivered)
+    else this.#takeOff(messageId!, { delivered, qos, bytes: size, at: 'sent' })
+    return send({ cmd: 'encoded', bytes })
+  }
+
+  #takeOff(messageId: number, flight: Flight): void {
+    this.#flights.set(messageId, flight)
+    this.#bytes += flight.bytes
+  }
+
+  #lost(delivered: Delivered, fields: readonly Parameters<Gateway['lost']>[2][]): void {
+    const { gateway, version } = this.#options
+    const from = delivered.message.via ?? 'remoting'
+    for (const field of fields) gateway.lost(from, version === 5 ? 'mqtt5' : 'mqtt3', field)
+  }
+
+  #forget(delivered: Delivered): void {
+    this.#settle(delivered, { kind: 'accept' }, () => this.#refill())
+  }
+
+  /** Only ever raises the credit: the pump itself counts it down. */
+  #refill(): void {
+    if (this.#held || this.#blocked) return
+    const { window, gateway } = this.#options
+    const room = this.#bytes > gateway.limits.outboundBytes ? 0 : window - this.#pump.unsettled
+    if (room > 0) this.#pump.credit(room)
+  }
+}

@@ -1,0 +1,55 @@
+import mqtt from 'mqtt-packet'
+import type { Frame, Outbound, Publish, UserProperty, Version } from './packets.ts'
+
+/** Above it a payload leaves as it is instead of being copied behind its header. */
+const COPY_MAX = 4_096
+
+/** Takes what mqtt-packet writes, in order. */
+class Collector {
+  readonly parts: Buffer[] = []
+  write(part: Buffer | string): boolean {
+    this.parts.push(typeof part === 'string' ? Buffer.from(part) : part)
+    return true
+  }
+  /** mqtt-packet's way to say that a packet cannot be written: a mistake of ours. */
+  destroy(error: Error): void {
+    throw error
+  }
+}
+
+/** mqtt-packet writes a list of records one after the other, which keeps the order and the repeats. */
+const inOrder = (pairs: readonly UserProperty[]): readonly object[] => pairs.map(([name, value]) => ({ [name]: value }))
+
+/** A frame's bytes in this version's format; none where the version has no such word. @throws Error on a frame of ours that no packet can say */
+export const encode = (frame: Outbound, version: Version): readonly Buffer[] => {
+  if (frame.cmd === 'encoded') return frame.bytes
+  if (version === 4 && (frame.cmd === 'disconnect' || (frame.cmd === 'connack' && frame.returnCode === undefined))) {
+    return []
+  }
+  if (version === 5 && frame.cmd === 'connack' && frame.reasonCode === undefined) return []
+  const collector = new Collector()
+  const stream = collector as unknown as NodeJS.WritableStream
+  mqtt.writeToStream(toPacket(frame), stream, { protocolVersion: version })
+  const { parts } = collector
+  const payload = frame.cmd === 'publish' && frame.payload.length > COPY_MAX ? parts.pop() : undefined
+  const head = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+  return payload ? [head, payload] : [head]
+}
+
+/** Bytes on the wire. */
+export const sizeOf = (bytes: readonly Buffer[]): number => {
+  let size = 0
+  for (const part of bytes) size += part.length
+  return size
+}
+
+const toPacket = (frame: Exclude<Frame, { cmd: 'encoded' }>): mqtt.Packet => {
+  const { properties } = frame as Publish
+  const pairs = properties?.userProperties
+  const packet = {
+    reasonCode: 0,
+    ...frame,
+    ...(pairs && { properties: { ...properties, userProperties: inOrder(pairs) } }),
+  }
+  return packet as unknown as mqtt.Packet
+}

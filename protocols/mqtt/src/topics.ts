@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto'
+import { checkPattern, Fault, joinPath, LEVELS_MAX, splitPath } from '@sluice/core'
+
+/**
+ * The first level of an MQTT topic is a topic of the broker; the rest is its path. Broker topics have 1 to 127 letters,
+ * digits, `%`, `|`, `-` and `_`; a first level that is one stands for itself. Any other begins with a mark:
+ *   %M% + its UTF-8 bytes, those of [|a-zA-Z0-9_-] as they are, the others as %XX in upper-case hex
+ *   %M%%- + SHA-256 in hex, where that would be too long: such a level travels in the message's `original`
+ * A level that happens to begin with the mark is escaped too, so that no two levels share a broker topic.
+ */
+const LEGAL = /^[%|a-zA-Z0-9_-]{1,127}$/
+const MARK = '%M%'
+const HASHED = '%M%%-'
+const LENGTH_MAX = 127
+
+/** The broker's topic for a first level. */
+export const encodeLevel = (level: string): string => {
+  if (LEGAL.test(level) && !level.startsWith(MARK)) return level
+  // An escape is at least as long as what it stands for: no need to write one that cannot fit.
+  const escaped = level.length > LENGTH_MAX ? undefined : MARK + level.replace(/[^|a-zA-Z0-9_-]/gu, inHex)
+  if (escaped !== undefined && escaped.length <= LENGTH_MAX) return escaped
+  return HASHED + createHash('sha256').update(level).digest('hex')
+}
+
+const inHex = (character: string): string =>
+  Buffer.from(character).reduce((text, byte) => `${text}%${byte.toString(16).toUpperCase().padStart(2, '0')}`, '')
+
+/** The first level that a broker topic stands for. A topic with the mark that no level is written as stands for itself. */
+export const decodeLevel = (topic: string): string => {
+  if (!topic.startsWith(MARK) || topic.startsWith(HASHED)) return topic
+  const escaped = topic.slice(MARK.length)
+  const bytes = Buffer.from(
+    escaped.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  )
+  const level = bytes.toString()
+  return encodeLevel(level) === topic ? level : topic
+}
+
+export interface Place {
+  readonly topic: string
+  readonly path?: string
+  /** The first level, where the topic is only its hash. */
+  readonly level?: string
+}
+
+/** @throws Fault 'invalid' about 'topic': more levels than patterns may have */
+export const toPlace = (name: string): Place => {
+  const { topic: level, path } = splitPath(name)
+  if (path !== undefined && levelsOf(path) >= LEVELS_MAX) {
+    throw new Fault('invalid', `topic has over ${LEVELS_MAX} levels`, { about: 'topic' })
+  }
+  const topic = encodeLevel(level)
+  return { topic, ...(path !== undefined && { path }), ...(topic.startsWith(HASHED) && { level }) }
+}
+
+const levelsOf = (path: string): number => {
+  let levels = 1
+  for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) levels++
+  return levels
+}
+
+export const fromPlace = ({ topic, path, level }: Place): string => joinPath(level ?? decodeLevel(topic), path)
+
+/**
+ * A filter as the broker matches it: over `topic/path`, its first level written as topics are.
+ * @throws Fault 'invalid' about 'pattern'
+ */
+export const toPattern = (filter: string): string => {
+  checkPattern(filter)
+  const { topic: level, path } = splitPath(filter)
+  return joinPath(level === '+' || level === '#' ? level : encodeLevel(level), path)
+}
+
+export interface Shared {
+  readonly share?: string
+  readonly filter: string
+}
+
+/**
+ * $share/NAME/FILTER: a name without wildcards and a filter [MQTT-4.8.2-1, -2]
+ * @throws Fault 'invalid' about 'pattern'
+ */
+export const readShare = (filter: string): Shared => {
+  if (filter !== '$share' && !filter.startsWith('$share/')) return { filter }
+  const found = /^\$share\/([^/+#]+)\/(.+)$/s.exec(filter)
+  if (!found) throw new Fault('invalid', 'not $share/NAME/FILTER', { about: 'pattern' })
+  return { share: found[1]!, filter: found[2]! }
+}
+
+/** [MQTT-4.7.2-1] topics that begin with $ are not for filters that begin with a wildcard. */
+export const isSystem = (name: string): boolean => name.startsWith('$')
+export const isOpen = (pattern: string): boolean => pattern.startsWith('+') || pattern.startsWith('#')

@@ -1,0 +1,208 @@
+import { isUtf8 } from 'node:buffer'
+import {
+  type Column,
+  type Delivered,
+  type EpochMs,
+  Fault,
+  type Field,
+  joinPath,
+  losses,
+  type Message,
+  names,
+  type StoredMessage,
+  splitPath,
+  takeReserved,
+  tellsBirth,
+} from '@sluice/core'
+import { plainBody } from './bodies.ts'
+import { toData, toText } from './correlation.ts'
+import { type Extras, isPlain, readExtras, writeExtras } from './extras.ts'
+import type { MessageProperties, Publish, QoS, UserProperty, Version, Will } from './packets.ts'
+import { type Note, readNote } from './subscriptions.ts'
+import { fromPlace, isSystem, toPlace } from './topics.ts'
+
+/** Longest MQTT text, in bytes. */
+const TEXT_MAX = 65_535
+/** Message expiry is a u32 of seconds. */
+const EXPIRY_MAX = 0xffff_ffff
+
+/** Where and when a message is published. */
+export interface Published {
+  readonly now: EpochMs
+  /** `host:port` of the client. */
+  readonly host: string
+  readonly bodyBytes: number
+}
+
+/**
+ * A message of ours. `topic`: with aliases resolved.
+ * @throws Fault 'invalid' about 'topic' or 'payload', 'tooLarge' about 'body'
+ */
+export const toMessage = (
+  publish: Pick<Publish, 'payload' | 'qos' | 'retain'> & { readonly properties?: MessageProperties },
+  topic: string,
+  { now, host, bodyBytes }: Published,
+): Message => {
+  const { payload, qos, retain, properties: said } = publish
+  if (payload.length > bodyBytes)
+    throw new Fault('tooLarge', `a body has at most ${bodyBytes} bytes`, { about: 'body' })
+  const { level, ...place } = toPlace(topic)
+  const base = { ...place, body: payload, bornAt: now, bornHost: host, via: 'mqtt', ...(retain && { retain }) }
+  if (!said) return withOriginal({ ...base, properties: none }, { qos, ...(level !== undefined && { level }) })
+  // [MQTT-3.3.2-4] we may look, and we do: other protocols take the claim for granted
+  if (said.payloadFormatIndicator && !isUtf8(payload)) {
+    throw new Fault('invalid', 'payload is not the text that it claims to be', { about: 'payload' })
+  }
+  const { userProperties: user = [] } = said
+  // Where a message goes and whether it is retained says the packet itself.
+  const { properties, fields } = takeReserved(place.topic, Object.fromEntries(user))
+  const { path: _, retain: __, ...free } = fields
+  const message = { ...free, ...base, ...fieldsOf(said, now), properties }
+  return withOriginal(message, {
+    qos,
+    ...(level !== undefined && { level }),
+    ...(!isPlain(user) && { user }),
+    ...(said.payloadFormatIndicator && { text: true }),
+  })
+}
+
+const none: Readonly<Record<string, string>> = Object.freeze({})
+
+const withOriginal = (message: Message, extras: Extras): Message => {
+  const original = writeExtras(extras)
+  return original ? { ...message, original } : message
+}
+
+const fieldsOf = (said: MessageProperties, now: EpochMs): Partial<Message> => {
+  const { messageExpiryInterval, contentType, correlationData, responseTopic } = said
+  return {
+    ...(messageExpiryInterval !== undefined && { expiresAt: now + messageExpiryInterval * 1000 }),
+    ...(contentType !== undefined && { contentType }),
+    ...(correlationData !== undefined && { correlationId: toText(correlationData) }),
+    ...(responseTopic !== undefined && { replyTo: toReply(responseTopic) }),
+  }
+}
+
+const toReply = (topic: string): string => {
+  const { topic: first, path, level } = toPlace(topic)
+  // A hash could not be undone: such a reply address stays as it is, which only MQTT can use.
+  return level === undefined ? joinPath(first, path) : topic
+}
+
+export const toWill = (will: Will, published: Published): Message => toMessage(will, will.topic, published)
+
+// ── Out ───────────────────────────────────────────────────────────────────────────────────────
+
+/** What becomes of a delivery. */
+export type Outgoing =
+  | { readonly publish: Publish; readonly lost: readonly Field[] }
+  /** There is no packet for it, or none is due: it is settled as if it had been delivered. */
+  | { readonly skipped: 'expired' | 'system' | 'unsayable' }
+
+/** @param now for the expiry; @param version of the subscriber */
+export const toPublish = (delivered: Delivered, version: Version, now: EpochMs): Outgoing => {
+  const { message, attempt, receipt } = delivered
+  const { expiresAt } = message
+  // [MQTT-3.3.2-5] and 4.3.3: what has begun is finished, expired or not
+  if (expiresAt !== undefined && expiresAt <= now && attempt === 1) return { skipped: 'expired' }
+  const extras = readExtras(message)
+  const topic = topicOf(message, extras)
+  if (topic === undefined) return { skipped: 'unsayable' }
+  const notes = (delivered.notes ?? []).map(readNote)
+  if (isSystem(topic) && notes.length > 0 && notes.every(({ open }) => open)) return { skipped: 'system' }
+  const qos = receipt?.of === 'inbox' ? qosOf(extras.qos, notes) : 0
+  const said = version === 5 ? propertiesOf(message, extras, notes, now) : undefined
+  const publish: Publish = {
+    cmd: 'publish',
+    topic,
+    payload: plainBody(message),
+    qos,
+    dup: qos > 0 && attempt > 1,
+    retain: delivered.retained === true || (message.retain === true && notes.some(({ rap }) => rap)),
+    ...(qos > 0 && receipt?.of === 'inbox' && { messageId: receipt.slot }),
+    ...(said && { properties: said.properties }),
+  }
+  const lost = lostOf(message, extras, version)
+  return { publish, lost: said && !said.whole ? [...lost, 'properties'] : lost }
+}
+
+const isText = (text: string): boolean =>
+  Buffer.byteLength(text) <= TEXT_MAX && !text.includes('\0') && text.isWellFormed()
+
+/** [MQTT-3.3.2-2, MQTT-4.7.3-1] */
+const isName = (name: string): boolean => name !== '' && !/[+#]/.test(name) && isText(name)
+
+/** undefined: no PUBLISH can carry it */
+const topicOf = (message: StoredMessage, { level }: Extras): string | undefined => {
+  const { topic, path } = message
+  const name = fromPlace({ topic, ...(path !== undefined && { path }), ...(level !== undefined && { level }) })
+  return isName(name) ? name : undefined
+}
+
+/** min(published, granted) [MQTT-3.8.4-8]; of several matches the greatest. Sent to this inbox alone: as published. */
+const qosOf = (published: QoS, notes: readonly Note[]): QoS => {
+  if (notes.length === 0) return published
+  let granted: QoS = 0
+  for (const { qos } of notes) if (qos > granted) granted = qos
+  return granted < published ? granted : published
+}
+
+const propertiesOf = (
+  message: StoredMessage,
+  extras: Extras,
+  notes: readonly Note[],
+  now: EpochMs,
+): { readonly properties: NonNullable<Publish['properties']>; readonly whole: boolean } => {
+  const { contentType, correlationId, replyTo, expiresAt } = message
+  const ids = notes.flatMap(({ id }) => (id === undefined ? [] : [id]))
+  const user = extras.user ?? [...Object.entries(message.properties), ...freeOf(message)]
+  const sayable = user.filter(([name, value]) => isText(name) && isText(value))
+  const data = correlationId === undefined ? undefined : toData(correlationId)
+  const response = replyTo === undefined ? undefined : responseOf(replyTo)
+  const properties = {
+    ...(extras.text && { payloadFormatIndicator: true }),
+    ...(expiresAt !== undefined && {
+      messageExpiryInterval: Math.min(EXPIRY_MAX, Math.max(0, Math.ceil((expiresAt - now) / 1000))),
+    }),
+    ...(contentType !== undefined && isText(contentType) && { contentType }),
+    ...(data && data.length <= TEXT_MAX && { correlationData: data }),
+    ...(response !== undefined && { responseTopic: response }),
+    ...(sayable.length > 0 && { userProperties: sayable }),
+    ...(ids.length > 0 && { subscriptionIdentifier: ids }),
+  }
+  return { properties, whole: sayable.length === user.length }
+}
+
+const responseOf = (replyTo: string): string | undefined => {
+  const name = fromPlace(splitPath(replyTo))
+  return isName(name) ? name : undefined
+}
+
+/** Fields that MQTT has no place for but among user properties. */
+const freeOf = (message: StoredMessage): readonly UserProperty[] => {
+  const { tag, keys, group, priority, deliverAt, traceparent } = message
+  const free: UserProperty[] = []
+  const say = (name: keyof typeof names, value: string | number | undefined) => {
+    if (value !== undefined) free.push([names[name], String(value)])
+  }
+  if (tellsBirth(message, 'mqtt5')) {
+    say('id', message.id)
+    say('bornAt', message.bornAt)
+    say('bornHost', message.bornHost)
+  }
+  say('tag', tag)
+  say('keys', keys && keys.length > 0 ? keys.join(' ') : undefined)
+  say('group', group)
+  say('priority', priority)
+  say('deliverAt', deliverAt)
+  say('traceparent', traceparent)
+  return free
+}
+
+/** The published QoS is no loss: it has been respected. */
+const lostOf = (message: StoredMessage, extras: Extras, version: Version): readonly Field[] => {
+  const column: Column = version === 5 ? 'mqtt5' : 'mqtt3'
+  const lost = losses(message, column)
+  const kept = message.original?.protocol === 'mqtt' && !extras.user && !extras.text
+  return kept && lost.length > 0 ? lost.filter((field) => field !== 'original') : lost
+}
