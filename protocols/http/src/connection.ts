@@ -1,0 +1,294 @@
+import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import {
+  type Connection,
+  type Credentials,
+  type EpochMs,
+  Fault,
+  type Gateway,
+  type GoAwayReason,
+  type Notice,
+  type Peer,
+  type Principal,
+  type Session,
+} from '@sluice/core'
+
+/** How long a peer may take to close after our last word. */
+const LINGER_MS = 2_000
+
+/** A request that waits without being work: a parked poll or a stream. */
+export interface Waiting {
+  /** The drain, or a client that goes away, ends it. */
+  wake(): void
+  tick?(now: EpochMs): void
+  /** Deliveries that are on their way to the client. */
+  readonly unsettled: number
+}
+
+interface Queued {
+  readonly response: ServerResponse
+  readonly serve: () => void
+}
+
+/** One socket: its requests, what waits on it, its session and its end. */
+export class HttpConnection implements Connection {
+  readonly id: string
+  readonly peer: Peer
+  readonly since: EpochMs
+  /** Closed, its polls over, its session released. */
+  readonly gone: Promise<void>
+  state: Connection['state'] = 'serving'
+
+  readonly #gateway: Gateway
+  readonly #socket: Duplex
+  readonly #forget: () => void
+  readonly #told: () => void
+  readonly #requests = new Set<ServerResponse>()
+  readonly #serving = new Set<ServerResponse>()
+  /** Requests of a chunk that came while too many were being served; meanwhile nothing is read. */
+  #queue: Queued[] = []
+  readonly #waiting = new Set<Waiting>()
+  /** What must be over before the session is released. */
+  readonly #tasks = new Set<Promise<unknown>>()
+  #newest: ServerResponse | undefined
+  #session: Promise<Session> | undefined
+  /** Nothing more is served: the last answer has been, or is being, given. */
+  #closing = false
+  #heardAll = false
+  #left = 0
+  #stalledSince: EpochMs | undefined
+  #resolveGone!: () => void
+
+  constructor(gateway: Gateway, socket: Duplex, peer: Peer, id: string, forget: () => void, told: () => void) {
+    this.#gateway = gateway
+    this.#socket = socket
+    this.#forget = forget
+    this.#told = told
+    this.id = id
+    this.peer = peer
+    this.since = gateway.clock.now()
+    this.gone = new Promise((resolve) => {
+      this.#resolveGone = resolve
+    })
+    // Node ends a connection after its last answer with this; a plain destroy may reset the answer away.
+    Object.assign(socket, { destroySoon: () => this.#linger() })
+    socket.on('error', this.#onError)
+    socket.on('end', this.#onEnd)
+    socket.on('close', this.#onClose)
+  }
+
+  /** Polls are not work, and neither are streams but for what is on its way; an answer not taken yet is. */
+  get busy(): number {
+    let unsettled = 0
+    for (const waiting of this.#waiting) unsettled += waiting.unsettled
+    const unread = this.#socket.writableLength > 0 ? 1 : 0
+    return Math.max(0, this.#requests.size - this.#waiting.size) + unsettled + unread
+  }
+
+  /** No request waits for its answer. */
+  get idle(): boolean {
+    return this.#requests.size === 0
+  }
+
+  /** Nobody reads any more. */
+  get lost(): boolean {
+    return this.state === 'closed'
+  }
+
+  /** Nothing is waited for any more. */
+  get leaving(): boolean {
+    return this.state !== 'serving' || this.#heardAll
+  }
+
+  // ── Requests ────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Serves it now, or when fewer wait for their answers, or not at all when the last answer has been given. */
+  begin(response: ServerResponse, serve: () => void): void {
+    if (this.#closing) return void response.req.resume()
+    this.#requests.add(response)
+    this.#newest = response
+    response.once('close', () => this.#answered(response))
+    if (this.#serving.size < this.#gateway.limits.inflight) {
+      this.#serving.add(response)
+      return serve()
+    }
+    this.#queue.push({ response, serve })
+    this.#socket.pause()
+  }
+
+  #answered(response: ServerResponse): void {
+    this.#requests.delete(response)
+    if (!this.#serving.delete(response)) return
+    while (this.#queue.length > 0 && this.#serving.size < this.#gateway.limits.inflight && !this.#closing) {
+      const { response: next, serve } = this.#queue.shift() as Queued
+      this.#serving.add(next)
+      serve()
+    }
+    if (this.#queue.length === 0) this.#socket.resume()
+  }
+
+  /**
+   * Whether this answer is to say `Connection: close`, which it then must. Only the newest request's may: what came
+   * after it would be lost. `incomplete`: the rest of its body is not worth reading.
+   */
+  last(response: ServerResponse, incomplete: boolean): boolean {
+    if (this.#newest !== response || !(incomplete || this.state === 'told')) return this.#closing
+    this.#closing = true
+    return true
+  }
+
+  /** Bytes that are no request. What was asked before them is answered if it can be, in its order. */
+  broken(answer: string | undefined, fault: { readonly code: string; readonly message: string }): void {
+    if (this.#closing) return
+    this.#closing = true
+    this.refused(fault)
+    const [oldest] = this.#requests
+    const open = oldest === undefined || (!oldest.req.complete && !oldest.headersSent)
+    if (open && answer !== undefined && this.#socket.writable) this.#socket.write(answer)
+    if (open) return this.#linger()
+    // The parser is dead; the answer that is being made ends the connection.
+    oldest.once('close', () => this.#linger())
+  }
+
+  refused({ code, message }: { readonly code: string; readonly message: string }): void {
+    this.#gateway.log.info('connection.refused', { protocol: 'http', code, reason: message, remote: this.peer.address })
+  }
+
+  // ── Session ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The session is the connection's and begins with its first request; who asks is told by each request.
+   * @throws Fault 'unauthenticated', 'limit'
+   */
+  async who(credentials: Credentials): Promise<{ readonly session: Session; readonly principal: Principal }> {
+    const known = this.#session
+    if (known) {
+      const session = await known
+      return { session, principal: await this.#gateway.authenticate(credentials) }
+    }
+    const admitted = this.#gateway.admit(credentials, (notice) => this.#notify(notice))
+    this.#session = admitted
+    try {
+      const session = await admitted
+      return { session, principal: session.principal }
+    } catch (error) {
+      this.#session = undefined
+      throw error
+    }
+  }
+
+  async #notify(notice: Notice): Promise<unknown> {
+    if (notice.kind === 'probe') throw new Fault('unsupported', 'an HTTP client cannot be asked')
+    if (notice.kind === 'goAway') {
+      this.goAway(notice.reason === 'aged' ? 'aged' : 'draining')
+      if (this.busy === 0) this.end(false)
+    }
+    return undefined
+  }
+
+  // ── What waits ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws Fault 'limit' */
+  park(waiting: Waiting): () => void {
+    const { parked } = this.#gateway.limits
+    if (this.#waiting.size >= parked) throw new Fault('limit', `over ${parked} polls and streams`, { about: 'polls' })
+    this.#waiting.add(waiting)
+    if (this.leaving) waiting.wake()
+    return () => this.#waiting.delete(waiting)
+  }
+
+  /** The session lives until this is over. */
+  hold<T>(task: Promise<T>): Promise<T> {
+    this.#tasks.add(task)
+    const over = () => this.#tasks.delete(task)
+    task.then(over, over)
+    return task
+  }
+
+  // ── Ways to the end ─────────────────────────────────────────────────────────────────────────────────
+
+  goAway(reason: GoAwayReason): void {
+    if (this.state !== 'serving') return
+    this.state = 'told'
+    if (reason === 'draining') this.#told()
+    this.#wake()
+  }
+
+  end(force: boolean): void {
+    if (force) {
+      this.#closing = true
+      this.#wake()
+      if (this.busy > 0) this.#socket.destroy()
+      else this.#linger()
+    } else if (this.busy === 0 && this.#requests.size === 0) this.#linger()
+  }
+
+  tick(now: EpochMs): void {
+    for (const waiting of this.#waiting) waiting.tick?.(now)
+    const left = this.#socket.writableLength
+    if (left === 0 || left !== this.#left) this.#stalledSince = left === 0 ? undefined : now
+    this.#left = left
+    if (this.#stalledSince === undefined || now - this.#stalledSince <= this.#gateway.limits.stallMs) return
+    this.#gateway.log.warn('connection.stalled', { protocol: 'http', remote: this.peer.address })
+    this.#socket.destroy()
+  }
+
+  /** The last words on a socket that asked to become another protocol's. */
+  answerUpgrade(answer: string): void {
+    if (this.#socket.writable) this.#socket.write(answer)
+    this.#linger()
+  }
+
+  /** The socket is another protocol's from here on. */
+  handOver(): void {
+    Reflect.deleteProperty(this.#socket, 'destroySoon')
+    this.#socket.off('end', this.#onEnd).off('close', this.#onClose).off('error', this.#onError)
+    this.#onClose()
+  }
+
+  #wake(): void {
+    for (const waiting of [...this.#waiting]) waiting.wake()
+  }
+
+  #linger(): void {
+    if (this.#socket.writableEnded) return
+    this.#closing = true
+    this.#queue = []
+    this.#socket.end()
+    // What still comes is no request any more.
+    this.#socket.removeAllListeners('data').on('data', ignore)
+    // Reading on keeps the kernel from answering late bytes with a reset, which would erase the last answer.
+    this.#socket.resume()
+    const stop = this.#gateway.clock.after(LINGER_MS, () => this.#socket.destroy())
+    this.#socket.once('close', stop)
+  }
+
+  readonly #onError = (): void => void this.#socket.destroy()
+
+  /** The peer says nothing more: what it asked is still answered, but it is not waited for. */
+  readonly #onEnd = (): void => {
+    this.#heardAll = true
+    this.#wake()
+    if (this.#requests.size === 0) this.#linger()
+  }
+
+  readonly #onClose = (): void => {
+    if (this.state === 'closed') return
+    this.state = 'closed'
+    this.#closing = true
+    this.#queue = []
+    this.#forget()
+    this.#wake()
+    void this.#leave()
+  }
+
+  async #leave(): Promise<void> {
+    await undefined // what else hears of this close may hold something still
+    while (this.#tasks.size > 0) await Promise.allSettled(this.#tasks)
+    const session = await this.#session?.catch(() => undefined)
+    if (session) this.#gateway.release(session)
+    this.#resolveGone()
+  }
+}
+
+const ignore = () => undefined
