@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Connection, EpochMs, Gateway, GoAwayReason, Ms, Peer } from '@sluice/core'
 import { Exchange } from './exchange.ts'
+import { Gate } from './gate.ts'
 import type { NoticeDuplex } from './notice.ts'
 
 /** From the notice's PING coming back to the GOAWAY with the true last stream: what raced with the notice is here by then. */
@@ -20,12 +21,16 @@ export class GrpcConnection implements Connection {
   readonly socket: NoticeDuplex
   readonly gone: Promise<void>
   state: Connection['state'] = 'serving'
+  /** Calls that are worked on: `limits.inflight`. */
+  readonly gate: Gate
   readonly #gateway: Gateway
   readonly #exchanges = new Map<number, Exchange>()
   #session: ServerHttp2Session | undefined
-  #established = false
   /** We said the last word: what the session reports from now on is our own doing. */
   #ending = false
+  /** Between the two words of a graceful end. */
+  #announcing = false
+  #lingering = false
   #working = 0
   #held = 0
   #stalledSince: EpochMs | undefined
@@ -36,6 +41,7 @@ export class GrpcConnection implements Connection {
     this.peer = peer
     this.socket = socket
     this.#gateway = gateway
+    this.gate = new Gate(gateway.limits.inflight)
     this.since = gateway.clock.now()
     this.gone = new Promise((resolve) => {
       socket.once('close', () => {
@@ -54,16 +60,15 @@ export class GrpcConnection implements Connection {
     return this.#working + (this.socket.backlog > 0 ? 1 : 0)
   }
 
-  /** Whether one connection asks for more at once than it may. */
-  get full(): boolean {
-    return this.#working > this.#gateway.limits.inflight
-  }
-
   attach(session: ServerHttp2Session): void {
     this.#session = session
-    session.once('remoteSettings', () => {
-      this.#established = true
+    const left = this.since + this.#gateway.limits.handshakeMs - this.#gateway.clock.now()
+    const stop = this.#gateway.clock.after(Math.max(0, left), () => {
+      this.#refused('handshake took too long')
+      this.end(true)
     })
+    session.once('remoteSettings', stop)
+    session.once('close', stop)
     if (this.state === 'told') this.#announce(session)
   }
 
@@ -83,7 +88,7 @@ export class GrpcConnection implements Connection {
     this.#exchanges.set(id, exchange)
     void exchange.ended.then(() => {
       this.#exchanges.delete(id)
-      if (this.#session?.closed) this.#endTelemetry()
+      if (this.#session?.closed) this.#lastWords()
     })
     return exchange
   }
@@ -100,12 +105,10 @@ export class GrpcConnection implements Connection {
 
   end(force: boolean): void {
     if (!force) {
-      if (this.busy > 0) return
+      if (this.busy > 0 || this.#announcing) return
       this.#ending = true
       if (this.#session) this.#close(this.#session)
-      else this.socket.end()
-      // Streams that the peer leaves half-open do not keep us.
-      this.#gateway.clock.after(LINGER_MS, () => this.socket.destroy())
+      else this.socket.destroy()
       return
     }
     this.#ending = true
@@ -121,12 +124,7 @@ export class GrpcConnection implements Connection {
   }
 
   tick(now: EpochMs): void {
-    const { handshakeMs, frameMs, stallMs } = this.#gateway.limits
-    if (!this.#established && now - this.since > handshakeMs) {
-      this.#refused('handshake took too long')
-      this.end(true)
-      return
-    }
+    const { frameMs, stallMs } = this.#gateway.limits
     const moved = this.socket.backlog === 0 || this.socket.taken !== this.#taken
     this.#taken = this.socket.taken
     this.#stalledSince = moved ? undefined : (this.#stalledSince ?? now)
@@ -142,31 +140,42 @@ export class GrpcConnection implements Connection {
     }
   }
 
-  /** First of two: new streams, but the peer is asked for none. Then polls come back, in that order. */
+  /**
+   * First of two: new streams are served, but the peer is asked for none. Then polls come back, in that order. The
+   * second follows by itself.
+   */
   #announce(session: ServerHttp2Session): void {
     const { clock } = this.#gateway
     if (session.destroyed) return
+    this.#announcing = true
     this.socket.notice()
     const giveUp = clock.after(PING_MS, () => this.#close(session))
-    const pinged = session.ping(() => {
+    const heard = () => {
       giveUp()
       clock.after(RACE_MS, () => this.#close(session))
-    })
-    if (!pinged) clock.after(RACE_MS, () => this.#close(session))
+    }
+    if (!session.ping(heard)) heard()
     for (const exchange of this.#exchanges.values()) exchange.wake()
   }
 
   /** Second: the true last stream. The session ends by itself with the last of its streams. */
   #close(session: ServerHttp2Session): void {
+    this.#announcing = false
     if (session.destroyed) return
     if (!session.closed) session.close()
-    this.#endTelemetry()
+    this.#lastWords()
   }
 
-  /** Last of all: clients open a new one within a second, some only after minutes. */
-  #endTelemetry(): void {
+  /**
+   * Telemetry ends last of all: clients open a new stream within a second, some only after minutes. Streams that the peer
+   * leaves half-open after that do not keep us.
+   */
+  #lastWords(): void {
     for (const { telemetry } of this.#exchanges.values()) if (!telemetry) return
+    if (this.#lingering) return
+    this.#lingering = true
     for (const exchange of this.#exchanges.values()) exchange.finish?.()
+    this.#gateway.clock.after(LINGER_MS, () => this.socket.destroy())
   }
 
   #refused(reason: string): void {

@@ -15,6 +15,8 @@ import { type HeartbeatRequest, type Settings, toMs } from './wire.ts'
 
 /** A client that said nothing for so long is gone. Heartbeats come every 10 s, Rust's every 30 s. */
 const SILENCE: Ms = 120_000
+/** One whose last connection is gone, and that did not come back for so long, is gone too. */
+const AWAY: Ms = 2_000
 /** Default of all clients, where their settings did not come here. */
 const REQUEST_TIMEOUT: Ms = 3_000
 
@@ -26,6 +28,8 @@ export class Client {
   readonly key: string
   readonly session: Session
   seenAt: EpochMs
+  /** Connections on which it spoke and that are open, by their end. */
+  readonly #connections = new Set<Promise<void>>()
   #settings: Settings | undefined
   #version = 0
 
@@ -33,6 +37,21 @@ export class Client {
     this.key = key
     this.session = session
     this.seenAt = seenAt
+  }
+
+  get connected(): boolean {
+    return this.#connections.size > 0
+  }
+
+  /** It speaks, on a connection that lasts until `gone`. */
+  spoke(gone: Promise<void>, now: () => EpochMs): void {
+    this.seenAt = now()
+    if (this.#connections.has(gone)) return
+    this.#connections.add(gone)
+    void gone.then(() => {
+      this.#connections.delete(gone)
+      this.seenAt = now()
+    })
   }
 
   /** What a poll without a time of its own is shortened by. */
@@ -81,7 +100,7 @@ export class Clients {
   }
 
   /** Admitted once, however many requests ask at the same time. @throws Fault 'unauthenticated', 'limit' */
-  async of(who: Credentials, principal: Principal): Promise<Client> {
+  async of(who: Credentials, principal: Principal, connectionGone: Promise<void>): Promise<Client> {
     const key = `${principal.tenant}\n${principal.name}\n${who.client}`
     let client = this.#clients.get(key)
     if (!client) {
@@ -91,7 +110,7 @@ export class Clients {
       this.#clients.set(key, (client = this.#admit(key, who)))
     }
     const known = client instanceof Promise ? await client : client
-    known.seenAt = this.#gateway.clock.now()
+    known.spoke(connectionGone, this.#gateway.clock.now)
     return known
   }
 
@@ -104,7 +123,8 @@ export class Clients {
 
   tick(now: EpochMs): void {
     for (const client of this.#clients.values()) {
-      if (!(client instanceof Promise) && now - client.seenAt > SILENCE) this.end(client)
+      if (client instanceof Promise) continue
+      if (now - client.seenAt > (client.connected ? SILENCE : AWAY)) this.end(client)
     }
   }
 

@@ -7,7 +7,7 @@ export type Ending = 'whole' | 'broken'
 export interface ExchangeOwner {
   /** Started or stopped being work. */
   worked(change: 1 | -1): void
-  /** Bytes of a request that is not complete came, or are not held any more. */
+  /** Bytes of a request that is not worked on yet came, or are not held any more. */
   held(change: number): void
 }
 
@@ -40,7 +40,7 @@ export class Exchange {
     this.ended = new Promise((resolve) => {
       stream.once('close', () => {
         this.#over = true
-        this.asked()
+        this.taken()
         this.#parked?.abort()
         if (!telemetry && !this.#parked) owner.worked(-1)
         resolve(stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR ? 'whole' : 'broken')
@@ -58,8 +58,13 @@ export class Exchange {
     return this.#over
   }
 
-  /** The request is here: its bytes are the handler's from now on. */
+  /** The request has come in full. */
   asked(): void {
+    this.#asked = true
+  }
+
+  /** The request is worked on: its bytes count no more as waiting. */
+  taken(): void {
     this.#asked = true
     this.#owner.held(-this.#held)
     this.#held = 0

@@ -31,6 +31,7 @@ export const receiveMessage = async (stream: Stream, asker: Asker, hall: Hall): 
     await answer.write({ status: hall.refuse(error) })
   }
   await answer.write({ delivery_timestamp: fromMs(gateway.clock.now()) })
+  asker.exchange.stalledSince = gateway.clock.now()
   stream.end()
   if ((await asker.exchange.ended) === 'broken') await giveBack(delivered, asker, hall)
 }

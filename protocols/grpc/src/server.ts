@@ -33,7 +33,7 @@ export class GrpcServer implements ProtocolServer {
     this.#stopTicking = gateway.clock.every(1_000, () => {
       const now = gateway.clock.now()
       for (const connection of this.#connections) connection.tick(now)
-      this.#clients.tick(now)
+      this.#safely(() => this.#clients.tick(now))
     })
   }
 
@@ -63,8 +63,16 @@ export class GrpcServer implements ProtocolServer {
       return connection.gone
     })
     await Promise.all(closing)
-    this.#clients.close()
+    this.#safely(() => this.#clients.close())
     await this.#service?.then((service) => service.close()).catch(() => undefined)
+  }
+
+  #safely(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#report(error)
+    }
   }
 
   #report(error: unknown): void {

@@ -126,7 +126,7 @@ export class Service {
         void this.#receive(call),
       Telemetry: (call: TelemetryStream) => void this.#telemetry(call),
       PullMessage: (call: ServerWritableStream<object, object>) => {
-        this.#placeOf(call).exchange.asked()
+        this.#placeOf(call).exchange.taken()
         call.write({ status: this.#hall.refuse(notServed('PullMessage')) })
         call.end()
       },
@@ -136,18 +136,30 @@ export class Service {
 
   #unary<Request>(answer: Unary<Request>) {
     return (call: ServerUnaryCall<Request, object>, done: sendUnaryData<object>) => {
-      this.#placeOf(call).exchange.asked()
-      this.#asker(call)
-        .then((asker) => answer(call.request, asker, this.#hall))
-        .then(
-          (response) => done(null, response),
-          (error: unknown) => done(null, { status: this.#hall.refuse(error) }),
-        )
+      const { connection, exchange } = this.#placeOf(call)
+      exchange.asked()
+      this.#inTurn(connection, exchange, async () => answer(call.request, await this.#asker(call), this.#hall))
+        .catch((error: unknown) => ({ status: this.#hall.refuse(error) }))
+        .then((response) => {
+          exchange.stalledSince = this.#hall.gateway.clock.now()
+          done(null, response)
+        })
+    }
+  }
+
+  /** At most `limits.inflight` calls of a connection at once. One that nobody waits for any more is not begun. */
+  async #inTurn(connection: GrpcConnection, exchange: Exchange, work: () => Promise<object>): Promise<object> {
+    await connection.gate.enter()
+    try {
+      exchange.taken()
+      return exchange.over ? {} : await work()
+    } finally {
+      connection.gate.leave()
     }
   }
 
   async #receive(call: ServerWritableStream<ReceiveMessageRequest, ReceiveMessageResponse>): Promise<void> {
-    this.#placeOf(call).exchange.asked()
+    this.#placeOf(call).exchange.taken()
     call.on('error', ignore)
     try {
       await receiveMessage(call, await this.#asker(call), this.#hall)
@@ -170,16 +182,15 @@ export class Service {
     return this.#places.get(String(metadata.get(EXCHANGE)[0])) as Place
   }
 
-  /** @throws Fault 'malformed', 'unauthenticated', 'limit', 'busy' */
+  /** @throws Fault 'malformed', 'unauthenticated', 'limit' */
   async #asker(call: Call): Promise<Asker> {
     const { connection, exchange } = this.#placeOf(call)
     const { gateway, clients } = this.#hall
-    if (connection.full) throw new Fault('busy', 'too many requests at once on one connection')
     const left = Number(call.getDeadline()) - Date.now()
     const header = (name: string) => call.metadata.get(name)[0]?.toString()
     const who = credentialsOf(header, connection.peer)
     const principal = await gateway.authenticate(who)
-    const client = await clients.of(who, principal)
+    const client = await clients.of(who, principal, connection.gone)
     const told = connection.state !== 'serving'
     return { client, principal, exchange, address: connection.peer.address, left, told }
   }
