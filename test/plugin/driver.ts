@@ -1,5 +1,5 @@
+import type { Protocol } from '@sluice/core'
 import { type Client, type Driver, type Incoming, Refusal, type Wire } from '@sluice/testkit'
-import lines from './lines/src/index.ts'
 
 interface Waiting {
   readonly resolve: () => void
@@ -7,7 +7,7 @@ interface Waiting {
 }
 
 /** A client of the lines protocol. */
-class LineClient implements Client {
+export class LineClient implements Client {
   told = false
   readonly #wire: Wire
   readonly #requests = new Map<string, Waiting[]>()
@@ -79,7 +79,7 @@ class LineClient implements Client {
   }
 
   #message(handle: string, text: string): void {
-    const body = Buffer.from(decodeURIComponentLatin1(text), 'latin1')
+    const body = Buffer.from(unescaped(text), 'latin1')
     const incoming = { body, handle }
     if (this.#next) {
       this.#next(incoming)
@@ -88,13 +88,14 @@ class LineClient implements Client {
   }
 }
 
-const decodeURIComponentLatin1 = (text: string): string =>
+const unescaped = (text: string): string =>
   text.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 
-export const driver: Driver = {
+/** For the contract suite, and for tests that talk to a server over a socket. */
+export const lineDriver = (protocol: () => Protocol): Driver => ({
   name: 'lines',
-  protocol: lines,
+  protocol,
   greet: async (wire) => new LineClient(wire),
   garbage: Buffer.from('ff00fe0a', 'hex'),
   oversize: (frameBytes) => Buffer.from(`PUB 1 orders ${'x'.repeat(frameBytes)}`),
-}
+})

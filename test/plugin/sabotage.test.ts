@@ -1,8 +1,10 @@
 import type { Gateway, Protocol, Pump } from '@sluice/core'
 import { contractChecks, type Driver, runChecks } from '@sluice/testkit'
 import { describe, expect, it } from 'vitest'
-import { driver } from './driver.ts'
+import { lineDriver } from './driver.ts'
 import lines from './lines/src/index.ts'
+
+const driver = lineDriver(lines)
 
 /** The lines protocol over a gateway that behaves otherwise: as if the plugin had that bug. */
 const withBug = (change: (gateway: Gateway) => Partial<Gateway>): Driver => ({
