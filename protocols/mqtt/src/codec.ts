@@ -1,10 +1,10 @@
 import { type Codec, type Decoder, Fault, type Limits } from '@sluice/core'
 import mqtt from 'mqtt-packet'
-import { checkHeader, checkPacket, readLevel, types } from './checks.ts'
+import { checkHeader, checkPacket, readLevel } from './checks.ts'
 import { malformed } from './cursor.ts'
 import { encode } from './encode.ts'
 import { Framing } from './framing.ts'
-import type { Frame, Inbound, Outbound, UserProperty, Version } from './packets.ts'
+import type { Frame, Inbound, UserProperty, Version } from './packets.ts'
 
 /** The longest CONNECT: six fields of 64 KiB, headers included. */
 export const CONNECT_BYTES_MAX = 6 * 65_536
@@ -15,11 +15,18 @@ interface Parsed {
   will?: { properties?: { userProperties?: unknown } }
 }
 
-/**
- * One connection's bytes. The version is learnt from CONNECT and decides what the answers look like; a client whose
- * version is not known, or has no word for an answer, is sent nothing.
- */
-export class MqttCodec implements Codec<Frame> {
+export const createCodec = (limits: Limits): Codec<Frame> => ({
+  decoder: () => new MqttDecoder(limits),
+  encode(frame) {
+    if (!('packet' in frame)) throw new Error(`${frame.cmd} is a packet of a client`)
+    return encode(frame.packet, frame.version)
+  },
+})
+
+/** One client's packets. The version is learnt from its CONNECT. */
+class MqttDecoder implements Decoder<Frame> {
+  readonly #framing = new Framing()
+  readonly #parse = createParse()
   readonly #limits: Limits
   #version: Version | undefined
 
@@ -27,39 +34,47 @@ export class MqttCodec implements Codec<Frame> {
     this.#limits = limits
   }
 
-  decoder(): Decoder<Frame> {
-    const framing = new Framing()
-    const parse = createParse()
-    const max = () => Math.min(this.#limits.frameBytes, this.#version === undefined ? CONNECT_BYTES_MAX : Infinity)
-    const opening = (first: number) => checkHeader(first, this.#version)
-    return {
-      decode: (chunk, emit) =>
-        framing.cut(chunk, max, opening, (bytes, header) => {
-          const first = bytes[0]!
-          const body = bytes.subarray(header)
-          const version = (this.#version ??= this.#learn(first, body))
-          const { user, willUser } = checkPacket(first, body, version)
-          const packet = parse(bytes)
-          emit(ordered(packet, user, willUser))
-        }),
-      get buffered() {
-        return framing.buffered
-      },
-    }
+  get buffered(): number {
+    return this.#framing.buffered
   }
 
-  encode(frame: Frame): readonly Buffer[] {
-    return this.#version === undefined ? [] : encode(frame as Outbound, this.#version)
+  /** What is wrong with a CONNECT is told to the conversation as well: it may have an answer in the client's version. */
+  decode(chunk: Buffer, emit: (frame: Frame) => void): void {
+    this.#framing.cut(chunk, this.#max, this.#opening, (bytes, header) => {
+      const first = bytes[0]!
+      const body = bytes.subarray(header)
+      if (this.#version !== undefined) return emit(this.#packet(first, body, bytes, this.#version))
+      const { version, fault } = readVersion(body)
+      this.#version = version
+      let connect: Inbound
+      try {
+        if (fault) throw fault
+        connect = this.#packet(first, body, bytes, version)
+      } catch (error) {
+        if (Fault.is(error)) emit({ cmd: 'rejected', version, fault: error })
+        throw error
+      }
+      emit(connect)
+    })
   }
 
-  /** @throws Fault 'unsupported' about 'version'; the answer to it goes out in the words of the nearest version */
-  #learn(first: number, body: Buffer): Version {
-    if (first >> 4 !== types.connect) throw malformed('the first packet is not CONNECT')
-    const { name, level } = readLevel(body)
-    if (name === 'MQTT' && (level === 4 || level === 5)) return level
-    this.#version = level > 5 && level < 0x80 ? 5 : 4
-    throw new Fault('unsupported', `protocol level ${level} of ${name}`, { about: 'version' })
+  readonly #max = (): number =>
+    this.#version === undefined ? Math.min(this.#limits.frameBytes, CONNECT_BYTES_MAX) : this.#limits.frameBytes
+
+  readonly #opening = (first: number): void => checkHeader(first, this.#version)
+
+  #packet(first: number, body: Buffer, bytes: Buffer, version: Version): Inbound {
+    const { user, willUser } = checkPacket(first, body, version)
+    return ordered(this.#parse(bytes), user, willUser)
   }
+}
+
+/** The version to speak, and why not. @throws Fault 'malformed' when it is not MQTT at all */
+const readVersion = (connect: Buffer): { readonly version: Version; readonly fault?: Fault } => {
+  const { name, level } = readLevel(connect)
+  if (name === 'MQTT' && (level === 4 || level === 5)) return { version: level }
+  const fault = new Fault('unsupported', `protocol level ${level} of ${name}`, { about: 'version' })
+  return { version: level > 5 && level < 0x80 ? 5 : 4, fault }
 }
 
 /** One parser a connection, given whole packets only. @throws Fault 'malformed' */

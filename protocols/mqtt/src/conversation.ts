@@ -15,7 +15,7 @@ import { inboxOf, type Settings, type Terms, toConnack, toCredentials, toTerms }
 import { violation } from './cursor.ts'
 import { Deliveries } from './deliveries.ts'
 import { dismissal, refusal } from './faults.ts'
-import type { Connect, Disconnect, Frame } from './packets.ts'
+import type { Connect, Disconnect, Frame, Inbound, Outbound, Version } from './packets.ts'
 import { Publishes } from './publishes.ts'
 import { Subscribing } from './subscribing.ts'
 import { toWill } from './translate.ts'
@@ -42,7 +42,7 @@ interface Client {
 interface Joining {
   readonly at: 'joining'
   /** Packets behind the CONNECT. */
-  readonly early: Frame[]
+  readonly early: Inbound[]
   bytes: number
   /** A drain has begun meanwhile. */
   told: boolean
@@ -64,6 +64,8 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   readonly #settings: Settings
   readonly #clients: Clients
   #state: State = { at: 'waiting' }
+  /** Of the client; unknown before its CONNECT. */
+  #version: Version | undefined
   /** When the last packet came. */
   #heard: EpochMs
 
@@ -77,6 +79,11 @@ export class MqttConversation implements Conversation<Frame>, Holder {
 
   receive(frame: Frame): void | Promise<void> {
     this.#heard = this.#gateway.clock.now()
+    if ('packet' in frame) throw violation('a packet of a server')
+    if (frame.cmd === 'rejected') {
+      this.#version = frame.version
+      throw frame.fault
+    }
     const state = this.#state
     switch (state.at) {
       case 'waiting':
@@ -91,6 +98,19 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     }
   }
 
+  #send(packet: Outbound): boolean {
+    return this.#link.send({ version: this.#version!, packet })
+  }
+
+  /** The last word, where the client's version has one and is known. */
+  #end(packet?: Outbound): void {
+    this.#link.end(packet && this.#frame(packet))
+  }
+
+  #frame(packet: Outbound | undefined): Frame | undefined {
+    return packet && this.#version !== undefined ? { version: this.#version, packet } : undefined
+  }
+
   get unsettled(): number {
     return this.#client?.deliveries.unsettled ?? 0
   }
@@ -103,6 +123,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   // ── Joining ─────────────────────────────────────────────────────────────────────────────────
 
   #connect(connect: Connect): Promise<void> {
+    this.#version = connect.protocolVersion
     const joining: Joining = { at: 'joining', early: [], bytes: 0, told: false, done: Promise.resolve() }
     this.#state = joining
     joining.done = this.#join(connect, joining)
@@ -110,7 +131,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   }
 
   /** Legal, and worked on once CONNACK has left [MQTT-3.1.4-5]. */
-  #early(joining: Joining, frame: Frame): void {
+  #early(joining: Joining, frame: Inbound): void {
     joining.bytes += (frame as { length?: number }).length ?? 0
     if (joining.early.length >= EARLY_MAX || joining.bytes > this.#gateway.limits.frameBytes) {
       throw new Fault('limit', 'too much behind a CONNECT')
@@ -143,12 +164,12 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       return
     }
     this.#state = { at: joining.told ? 'leaving' : 'open', client: client! }
-    this.#link.send(toConnack(terms, this.#settings, gateway.limits, opened!.existed))
+    this.#send(toConnack(terms, this.#settings, gateway.limits, opened!.existed))
     if (!joining.told) client!.deliveries.start()
     await this.#catchUp(joining.early)
   }
 
-  async #catchUp(early: readonly Frame[]): Promise<void> {
+  async #catchUp(early: readonly Inbound[]): Promise<void> {
     const work: (void | Promise<void>)[] = []
     try {
       for (const frame of early) work.push(this.receive(frame))
@@ -185,7 +206,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       session,
       inbox: inboxOf(terms.clientId),
       epoch,
-      send: (frame: Frame) => link.send(frame),
+      send: (packet: Outbound) => this.#send(packet),
       fail: (fault: Fault) => this.#fail(fault),
     }
     const inbound = { incoming, refuses: version === 5, explained, receiveMaximum, topicAliasMaximum }
@@ -205,7 +226,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
 
   // ── Serving ─────────────────────────────────────────────────────────────────────────────────
 
-  #serve(client: Client, frame: Frame): void | Promise<void> {
+  #serve(client: Client, frame: Inbound): void | Promise<void> {
     switch (frame.cmd) {
       case 'publish':
         return client.publishes.publish(frame)
@@ -222,7 +243,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       case 'unsubscribe':
         return client.subscribing.unsubscribe(frame)
       case 'pingreq':
-        this.#link.send({ cmd: 'pingresp' }) // [MQTT-3.12.4-1]
+        this.#send({ cmd: 'pingresp' }) // [MQTT-3.12.4-1]
         return undefined
       case 'disconnect':
         return this.#disconnect(client, frame)
@@ -278,21 +299,21 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     // A planned end is not what a will is for: the broker keeps it for as long as the client may take to come back.
     client.will = 'keep'
     void this.#depart(client)
-    return dismissal(new Fault('draining', 'the server goes away; the session is kept'))
+    return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept')))
   }
 
   refuse(fault: Fault): Frame | undefined {
     const client = this.#client
-    if (!client) return refusal(fault)
+    if (!client) return this.#frame(refusal(fault))
     void this.#depart(client)
-    return dismissal(fault)
+    return this.#frame(dismissal(fault))
   }
 
   async yield(): Promise<void> {
     const state = this.#state
     if (state.at === 'closed') return state.left
     const client = this.#client
-    this.#link.end(client && dismissal(takenOver())) // [MQTT-3.1.4-3]
+    this.#end(client && dismissal(takenOver())) // [MQTT-3.1.4-3]
     return client ? this.#depart(client) : this.closed()
   }
 
@@ -318,12 +339,13 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       code,
       reason: message,
     })
-    this.#link.end(dismissal(fault))
+    this.#end(dismissal(fault))
     void this.#depart(client)
   }
 
   #depart(client: Client): Promise<void> {
     const left = this.#leave(client)
+    left.catch(() => undefined) // `closed` gives it to the engine, which reports it
     this.#state = { at: 'closed', left }
     return left
   }

@@ -1,7 +1,7 @@
 import type { Delivered, Fault, Gateway, Outcome, Pump, Session } from '@sluice/core'
 import { encode, sizeOf } from './encode.ts'
 import { ID_UNKNOWN } from './faults.ts'
-import type { Ack, Frame, Version } from './packets.ts'
+import type { Ack, Outbound, Version } from './packets.ts'
 import { toPublish } from './translate.ts'
 
 /** Most messages of a pop. */
@@ -20,7 +20,7 @@ export interface DeliveriesOptions {
   /** Bytes of a packet that the client takes. */
   readonly packetMax: number
   /** False: too much waits for this reader. */
-  send(frame: Frame): boolean
+  send(packet: Outbound): boolean
   writable(): Promise<void>
   /** Ends the connection. */
   fail(fault: Fault): void

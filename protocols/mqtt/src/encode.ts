@@ -1,5 +1,5 @@
 import mqtt from 'mqtt-packet'
-import type { Frame, Outbound, Publish, UserProperty, Version } from './packets.ts'
+import type { Encoded, Inbound, Outbound, Publish, UserProperty, Version } from './packets.ts'
 
 /** Above it a payload leaves as it is instead of being copied behind its header. */
 const COPY_MAX = 4_096
@@ -20,18 +20,24 @@ class Collector {
 /** mqtt-packet writes a list of records one after the other, which keeps the order and the repeats. */
 const inOrder = (pairs: readonly UserProperty[]): readonly object[] => pairs.map(([name, value]) => ({ [name]: value }))
 
-/** A frame's bytes in this version's format; none where the version has no such word. @throws Error on a frame of ours that no packet can say */
-export const encode = (frame: Outbound, version: Version): readonly Buffer[] => {
-  if (frame.cmd === 'encoded') return frame.bytes
-  if (version === 4 && (frame.cmd === 'disconnect' || (frame.cmd === 'connack' && frame.returnCode === undefined))) {
-    return []
-  }
-  if (version === 5 && frame.cmd === 'connack' && frame.reasonCode === undefined) return []
+/**
+ * A packet's bytes in this version's format; none where the version has no such word for a client.
+ * @throws Error when a packet of ours is none
+ */
+export const encode = (packet: Outbound, version: Version): readonly Buffer[] => {
+  if (packet.cmd === 'encoded') return packet.bytes
+  if (version === 4 && packet.cmd === 'disconnect') return []
+  if (packet.cmd === 'connack' && (version === 5 ? packet.reasonCode : packet.returnCode) === undefined) return []
+  return encodePacket(packet, version)
+}
+
+/** Of a server or of a client. */
+export const encodePacket = (packet: Exclude<Inbound | Outbound, Encoded>, version: Version): readonly Buffer[] => {
   const collector = new Collector()
   const stream = collector as unknown as NodeJS.WritableStream
-  mqtt.writeToStream(toPacket(frame), stream, { protocolVersion: version })
+  mqtt.writeToStream(toPacket(packet), stream, { protocolVersion: version })
   const { parts } = collector
-  const payload = frame.cmd === 'publish' && frame.payload.length > COPY_MAX ? parts.pop() : undefined
+  const payload = packet.cmd === 'publish' && packet.payload.length > COPY_MAX ? parts.pop() : undefined
   const head = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   return payload ? [head, payload] : [head]
 }
@@ -43,7 +49,7 @@ export const sizeOf = (bytes: readonly Buffer[]): number => {
   return size
 }
 
-const toPacket = (frame: Exclude<Frame, { cmd: 'encoded' }>): mqtt.Packet => {
+const toPacket = (frame: Exclude<Inbound | Outbound, Encoded>): mqtt.Packet => {
   const { properties } = frame as Publish
   const pairs = properties?.userProperties
   const packet = {

@@ -1,6 +1,6 @@
 import { frameProtocol, type Protocol } from '@sluice/core'
 import { Clients } from './clients.ts'
-import { MqttCodec } from './codec.ts'
+import { createCodec } from './codec.ts'
 import { type MqttOptions, toSettings } from './connect.ts'
 import { MqttConversation } from './conversation.ts'
 import { detect } from './detect.ts'
@@ -17,7 +17,7 @@ export const mqtt = (options: MqttOptions = {}): Protocol => ({
     const clients = new Clients()
     return frameProtocol({
       name: 'mqtt',
-      codec: (limits) => new MqttCodec(limits),
+      codec: createCodec,
       converse: (link, of) => new MqttConversation(link, of, settings, clients),
     }).start(gateway)
   },

@@ -1,3 +1,5 @@
+import type { Fault } from '@sluice/core'
+
 /**
  * MQTT control packets as the codec gives and takes them. Those of a client are what mqtt-packet makes of bytes that
  * checks.ts has let through, save that user properties are pairs: their order and repeats matter [MQTT-3.3.2-17, -18].
@@ -147,6 +149,20 @@ export interface Encoded {
   readonly bytes: readonly Buffer[]
 }
 
+/** A CONNECT that is none, in whose version it can be refused. */
+export interface Rejected {
+  readonly cmd: 'rejected'
+  readonly version: Version
+  readonly fault: Fault
+}
+
 export type Inbound = Connect | Publish | Ack | Subscribe | Unsubscribe | Pingreq | Disconnect
 export type Outbound = Connack | Publish | Ack | Granted | Pingresp | Disconnect | Encoded
-export type Frame = Inbound | Outbound
+
+/** A packet to a client of this version. */
+export interface Sent {
+  readonly version: Version
+  readonly packet: Outbound
+}
+
+export type Frame = Inbound | Rejected | Sent

@@ -10,7 +10,7 @@ import {
 } from '@sluice/core'
 import { Answers, type Place } from './answers.ts'
 import { described, ID_UNKNOWN, reasonOf, SUCCESS } from './faults.ts'
-import type { Ack, Frame, Publish } from './packets.ts'
+import type { Ack, Outbound, Publish } from './packets.ts'
 import { type Published, toMessage } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
@@ -29,7 +29,7 @@ export interface PublishesOptions {
   readonly explained: boolean
   readonly receiveMaximum: number
   readonly topicAliasMaximum: number
-  send(frame: Frame): void
+  send(packet: Outbound): void
   /** Ends the connection. */
   fail(fault: Fault): void
 }

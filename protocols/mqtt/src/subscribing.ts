@@ -1,6 +1,6 @@
 import { type Binding, Fault, type Gateway, type Ms, type Session } from '@sluice/core'
 import { NO_SUBSCRIPTION, reasonOf, SUBACK_REFUSED, SUCCESS } from './faults.ts'
-import type { Frame, Subscribe, Subscription, Unsubscribe, Version } from './packets.ts'
+import type { Outbound, Subscribe, Subscription, Unsubscribe, Version } from './packets.ts'
 import { toBinding, toUnbinding } from './subscriptions.ts'
 
 const PATIENCE: Ms = 5_000
@@ -15,7 +15,7 @@ export interface SubscribingOptions {
   readonly epoch: number
   readonly version: Version
   readonly shares: boolean
-  send(frame: Frame): void
+  send(packet: Outbound): void
 }
 
 /** SUBSCRIBE and UNSUBSCRIBE of one connection. */
