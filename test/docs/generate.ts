@@ -1,0 +1,7 @@
+import { writeFileSync } from 'node:fs'
+import { pages } from './pages.ts'
+
+for (const { file, text } of pages()) {
+  writeFileSync(file, text)
+  console.log(`wrote ${file}`)
+}
