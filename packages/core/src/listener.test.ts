@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import tls from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
-import { authority, client, stranger } from '../../../test/tls/index.ts'
+import { authority, client, stranger } from '../test/certificates.ts'
 import { dial, dialTls, exchange, openPort, type Port, startsWith, tlsOptions } from '../test/port.ts'
 
 const ports: Port[] = []

@@ -2,7 +2,6 @@ import { EventEmitter, once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
-import { authority, server as serverPair } from '../../../test/tls/index.ts'
 import {
   defaultLimits,
   type Listener,
@@ -14,6 +13,7 @@ import {
   systemClock,
   Wheel,
 } from '../src/index.ts'
+import { authority, server as serverPair } from './certificates.ts'
 import type { Logged } from './lines.ts'
 
 /** Ours, not ours, or too few to say: a protocol that begins with this text. */
