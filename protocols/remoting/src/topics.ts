@@ -45,8 +45,7 @@ export class Topics {
 
   /** Without a promise when it is known. @throws Fault 'topicNotFound' and what `topic` is refused with */
   get(topic: string, context: Context): Numbered | Promise<Numbered> {
-    const known = this.#known.get(keyOf(topic, context))
-    return known && this.#gateway.clock.now() - known.at < FRESH_MS ? known : this.ask(topic, context)
+    return this.#fresh(topic, context) ?? this.ask(topic, context)
   }
 
   /** @throws as {@link get} */
@@ -67,9 +66,12 @@ export class Topics {
 
   /** The queue of this number. @throws Fault 'notFound' about 'queue', and as {@link get} */
   queue(topic: string, number: number, context: Context): Queue | Promise<Queue> {
-    const numbered = this.get(topic, context)
-    const queue = numbered instanceof Numbered ? numbered.queue(number) : undefined
-    return queue ?? this.#newest(topic, number, context)
+    return this.#fresh(topic, context)?.queue(number) ?? this.#newest(topic, number, context)
+  }
+
+  #fresh(topic: string, context: Context): Numbered | undefined {
+    const known = this.#known.get(keyOf(topic, context))
+    return known && this.#gateway.clock.now() - known.at < FRESH_MS ? known : undefined
   }
 
   async #newest(topic: string, number: number, context: Context): Promise<Queue> {
