@@ -13,6 +13,7 @@ export class LineClient implements Client {
   readonly #requests = new Map<string, Waiting[]>()
   readonly #incoming: Incoming[] = []
   #next: ((incoming: Incoming) => void) | undefined
+  #fail: ((error: Error) => void) | undefined
   #ids = 0
   #partial = ''
 
@@ -25,6 +26,7 @@ export class LineClient implements Client {
     })
     void wire.closed.then(() => {
       for (const { reject } of [...this.#requests.values()].flat()) reject(new Error('the connection ended'))
+      this.#fail?.(new Error('the connection ended'))
     })
   }
 
@@ -47,7 +49,9 @@ export class LineClient implements Client {
 
   next(): Promise<Incoming> {
     const here = this.#incoming.shift()
-    return here ? Promise.resolve(here) : new Promise((resolve) => (this.#next = resolve))
+    return here
+      ? Promise.resolve(here)
+      : new Promise((resolve, reject) => ([this.#next, this.#fail] = [resolve, reject]))
   }
 
   settle({ handle }: Incoming, outcome: 'accept' | 'retry' | 'dead'): Promise<void> {
