@@ -133,6 +133,46 @@ describe('a group', () => {
     expect(gateway.parked).toBe(0)
   })
 
+  it('sends back what was pulled into the retry topic of the group', async () => {
+    const { place, queue, offset } = await publish('orders', 'a')
+    const lease: Lease = {
+      of: 'group',
+      node: queue.node,
+      topic: 'orders',
+      group: 'g',
+      queue: 0,
+      offset,
+      place,
+      first: offset,
+      poppedAt: 0,
+      invisible: 0,
+      revive: 0,
+      retry: 0,
+      attempt: 1,
+    }
+    await settleAll([lease], { kind: 'retry', after: 1_000, counts: true })
+    expect(gateway.messages('%RETRY%g')).toEqual([])
+    gateway.clock.advance(1_000)
+    expect(gateway.messages('%RETRY%g').map(({ body }) => body.toString())).toEqual(['a'])
+    await settleAll([lease], { kind: 'dead' })
+    expect(gateway.messages('%DLQ%g')).toHaveLength(1)
+  })
+
+  it('keeps the fields of a message that are getters', async () => {
+    class Lazy implements Message {
+      readonly topic = 'orders'
+      readonly body = Buffer.from('a')
+      get properties() {
+        return { color: 'red' }
+      }
+      get tag() {
+        return 'blue'
+      }
+    }
+    await gateway.handle({ kind: 'publish', messages: [new Lazy()], oneway: false }, context())
+    expect(gateway.messages('orders')[0]).toMatchObject({ tag: 'blue', properties: { color: 'red' } })
+  })
+
   it('gives back what was leased for a session when it is released', async () => {
     await publish('orders', 'a')
     const other = await admit('two')

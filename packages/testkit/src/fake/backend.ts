@@ -25,7 +25,7 @@ import {
   type TopicSpec,
 } from '@sluice/core'
 import { Inboxes } from './inboxes.ts'
-import { Log, NODE } from './log.ts'
+import { fieldsOf, Log, NODE } from './log.ts'
 import { Pool } from './pools.ts'
 import { Waiters } from './waiters.ts'
 
@@ -128,7 +128,7 @@ export class MemoryBackend {
       if (!held) throw new Fault('notFound', 'no such transaction', { about: 'transaction' })
       if (resolution === 'unknown') held.checked = false
       else this.#halves.delete(half.place)
-      const { half: _, ...message } = held.message
+      const { half: _, ...message } = fieldsOf(held.message)
       if (resolution === 'commit') this.#store(message, session)
       return {}
     },
@@ -247,7 +247,7 @@ export class MemoryBackend {
       const handle = String(waiting.place)
       const stop = this.#clock.after(message.deliverAt - this.#clock.now(), () => {
         this.#later.delete(handle)
-        this.#store({ ...message, id: waiting.id }, session)
+        this.#store(fieldsOf(waiting), session)
       })
       this.#later.set(handle, { message: waiting, stop })
       return { ...storedOf(waiting), recallHandle: handle }
@@ -264,7 +264,7 @@ export class MemoryBackend {
   }
 
   #bury(who: string, message: StoredMessage): void {
-    this.#store({ ...message, topic: `%DLQ%${who}` }, undefined)
+    this.#store({ ...fieldsOf(message), topic: `%DLQ%${who}` }, undefined)
   }
 
   // ── Out ─────────────────────────────────────────────────────────────────────────────────────
@@ -362,8 +362,11 @@ export class MemoryBackend {
   }
 
   #settleOne(receipt: Receipt, outcome: CommandOf<'settle'>['outcome']): Receipt | undefined {
-    if (receipt.of === 'group')
-      return this.#pool(receipt.topic, receipt.group).settle(receipt, outcome, this.log.at(receipt.place))
+    if (receipt.of === 'group') {
+      const message = this.log.at(receipt.place)
+      // What was pulled is sent back by its place alone.
+      return this.#pool(receipt.topic || (message?.topic ?? ''), receipt.group).settle(receipt, outcome, message)
+    }
     this.#inboxes.settle(receipt, outcome)
     if (receipt.way === 'in') this.#once.delete(`slot ${receipt.inbox} ${receipt.slot}`)
     return undefined
@@ -408,6 +411,11 @@ export class MemoryBackend {
       now: () => this.#clock.now(),
       wakeAt: (at) => this.#waiters.wakeAt(at),
       dead: (name, message) => this.#bury(name, message),
+      sendBack: (name, message, after) => {
+        const again = { ...fieldsOf(message), topic: `%RETRY%${name}` }
+        if (after <= 0) this.#store(again, undefined)
+        else this.#clock.after(after, () => this.#store(again, undefined))
+      },
     })
     groups.set(group, pool)
     const consumers = [...this.#members.values()].flatMap(({ member }) => member.consumes)

@@ -146,7 +146,7 @@ export class Log {
   #stored(message: Message, queue: Queue, offset: Offset): StoredMessage {
     const storedAt = this.#now()
     const stored: StoredMessage = {
-      ...message,
+      ...fieldsOf(message),
       id: message.id ?? (++this.#ids).toString(16).toUpperCase().padStart(32, '0'),
       bornAt: message.bornAt ?? storedAt,
       bornHost: message.bornHost ?? '127.0.0.1:0',
@@ -159,5 +159,39 @@ export class Log {
     return stored
   }
 }
+
+const fieldNames: Readonly<Record<keyof Message, true>> = {
+  topic: true,
+  body: true,
+  properties: true,
+  id: true,
+  path: true,
+  tag: true,
+  keys: true,
+  group: true,
+  priority: true,
+  deliverAt: true,
+  expiresAt: true,
+  half: true,
+  encoding: true,
+  contentType: true,
+  correlationId: true,
+  replyTo: true,
+  retain: true,
+  bornAt: true,
+  bornHost: true,
+  traceparent: true,
+  via: true,
+  original: true,
+  packed: true,
+}
+
+/** A copy of its own: the fields of a message may be getters that read its producer's bytes. */
+export const fieldsOf = (message: Message): Message =>
+  Object.fromEntries(
+    (Object.keys(fieldNames) as (keyof Message)[]).flatMap((name) =>
+      message[name] === undefined ? [] : [[name, message[name]]],
+    ),
+  ) as unknown as Message
 
 const notFound = (topic: string) => new Fault('topicNotFound', `no topic ${topic}`, { about: 'topic' })

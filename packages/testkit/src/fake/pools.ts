@@ -6,6 +6,7 @@ import {
   type Filter,
   type GroupSpec,
   type Lease,
+  type Ms,
   type Outcome,
   type Queue,
   type Session,
@@ -41,6 +42,8 @@ export interface Hooks {
   readonly now: () => EpochMs
   readonly wakeAt: (at: EpochMs) => void
   readonly dead: (group: string, message: StoredMessage) => void
+  /** Of a consumer that keeps its own offsets: it finds the message in its retry topic after so long. */
+  readonly sendBack: (group: string, message: StoredMessage, after: Ms) => void
 }
 
 export const backoffOf = (spec: GroupSpec, attempt: number): number => {
@@ -159,7 +162,7 @@ export class Pool {
       this.#hooks.dead(lease.group, message)
     } else if (outcome.kind === 'retry') {
       const after = outcome.after ?? backoffOf(spec, lease.attempt)
-      this.offer(message, lease.attempt + (outcome.counts ? 1 : 0), this.#hooks.now() + after)
+      this.#hooks.sendBack(lease.group, message, after)
     } else throw new Fault('invalid', 'what was pulled is settled by its offset', { about: 'receipt' })
   }
 
