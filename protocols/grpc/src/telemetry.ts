@@ -14,19 +14,26 @@ export type TelemetryStream = ServerDuplexStream<TelemetryCommand, TelemetryComm
 export const telemetry = async (stream: TelemetryStream, asker: () => Promise<Asker>, hall: Hall): Promise<void> => {
   try {
     const who = await asker()
-    for await (const command of stream as AsyncIterable<TelemetryCommand>) {
+    await eachOf(stream, async ({ settings: asked }) => {
       who.client.seenAt = hall.gateway.clock.now()
       // Answers to questions that we never ask yet are taken and dropped.
-      if (!command.settings) continue
-      const settings = await configure(command.settings, who, hall)
-      if (!(await write(stream, { status: ok, settings }, who))) return
-    }
+      if (asked) await write(stream, { status: ok, settings: await configure(asked, who, hall) }, who)
+    })
   } catch (error) {
-    // The stream is ended by whoever leaves first: an iterator that is cut off says so by throwing.
-    if (!stream.cancelled && !stream.destroyed) stream.write({ status: hall.refuse(error) })
+    stream.write({ status: hall.refuse(error) })
   }
   stream.end()
 }
+
+/** One after another, the next not read before; until the client ends the stream, or it breaks. */
+const eachOf = (stream: TelemetryStream, take: (command: TelemetryCommand) => Promise<void>): Promise<void> =>
+  new Promise((resolve, reject) => {
+    stream.on('data', (command: TelemetryCommand) => {
+      stream.pause()
+      take(command).then(() => void stream.resume(), reject)
+    })
+    stream.on('end', resolve).on('close', resolve)
+  })
 
 const configure = async (asked: Settings, asker: Asker, hall: Hall): Promise<Settings> => {
   const member = asker.client.configure(asked)
@@ -51,8 +58,8 @@ const refusals: ReadonlySet<string> = new Set([
   'groupNotFound',
 ])
 
-const write = (stream: TelemetryStream, command: TelemetryCommand, { exchange }: Asker): Promise<boolean> =>
+const write = (stream: TelemetryStream, command: TelemetryCommand, { exchange }: Asker): Promise<void> =>
   new Promise((resolve) => {
-    void exchange.ended.then(() => resolve(false))
-    stream.write(command, () => resolve(!exchange.over))
+    void exchange.ended.then(() => resolve())
+    stream.write(command, () => resolve())
   })

@@ -14,7 +14,7 @@ import { descriptor } from '../src/descriptor.ts'
 import grpc from '../src/index.ts'
 
 const SERVICE = 'apache.rocketmq.v2.MessagingService'
-const service = fromJSON(descriptor as Parameters<typeof fromJSON>[0], {
+export const service = fromJSON(descriptor as Parameters<typeof fromJSON>[0], {
   keepCase: true,
   longs: Number,
   arrays: true,
@@ -130,7 +130,9 @@ export class Caller {
     const { path, requestSerialize, responseDeserialize } = service.Telemetry!
     const metadata = this.metadata.clone()
     if (timeout) metadata.set('grpc-timeout', timeout)
-    return this.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
+    const stream = this.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
+    stream.on('error', () => undefined)
+    return stream
   }
 
   send(topic: string, body: string | Buffer, system: object = {}, properties: object = {}): Promise<Reply> {
