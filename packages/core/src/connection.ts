@@ -162,13 +162,14 @@ export class FrameConnection<Frame> implements Connection {
   #receive(chunk: Buffer): void {
     if (this.#ended) return
     this.#heard = this.#gateway.clock.now()
+    let buffered: number
     try {
       this.#decoder!.decode(chunk, this.#onFrame)
+      buffered = this.#decoder!.buffered
     } catch (error) {
       return this.#broken(error)
     }
-    this.#partialSince =
-      this.#decoder!.buffered === 0 && this.#established ? undefined : (this.#partialSince ?? this.#heard)
+    this.#partialSince = buffered === 0 && this.#established ? undefined : (this.#partialSince ?? this.#heard)
     this.#throttle()
   }
 

@@ -562,6 +562,18 @@ describe('a plugin that throws', () => {
       { spec: { codec: (limits) => ({ ...linesOf(limits), decoder: () => ({ decode: boom, buffered: 0 }) }) } },
       () => {},
     ],
+    [
+      'buffered',
+      {
+        spec: {
+          codec: (limits) => ({
+            ...linesOf(limits),
+            decoder: () => Object.defineProperty({ decode: () => {}, buffered: 0 }, 'buffered', { get: boom }),
+          }),
+        },
+      },
+      () => {},
+    ],
     ['decoder', { spec: { codec: (limits) => ({ ...linesOf(limits), decoder: boom }) } }, () => {}],
   ]
   it.each(parts)('in %s costs one connection and is logged', async (_, script, trigger) => {
