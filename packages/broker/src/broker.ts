@@ -1,0 +1,270 @@
+import {
+  type Addressee,
+  type Backend,
+  type Clock,
+  type CommandOf,
+  type Context,
+  Fault,
+  type Kind,
+  type Log as Lines,
+  type Notice,
+  type ReplyTo,
+  systemClock,
+  Wheel,
+} from '@sluice/core'
+import { noHost, parseHost } from '@sluice/remoting'
+import { admin, group } from './admin.ts'
+import { Core, type Counters } from './core.ts'
+import { unsupported } from './errors.ts'
+import { type FileLayer, realFiles } from './files.ts'
+import { Log } from './log.ts'
+import { Members } from './members.ts'
+import { commitOffset, queryOffset } from './offsets.ts'
+import { popGroup } from './pop.ts'
+import { publish } from './publish.ts'
+import { read } from './read.ts'
+import { recover } from './recovery.ts'
+import { Segments } from './segments.ts'
+import { settle } from './settle.ts'
+import { type Bounds, defaultBounds, State } from './state.ts'
+import { Timers } from './timers.ts'
+import { topic } from './topicCommands.ts'
+import { NODE_NAME } from './topics.ts'
+
+export interface BrokerOptions {
+  /** Directory of its own; made if it is not there. */
+  readonly dir: string
+  readonly node?: string
+  readonly cluster?: string
+  readonly files?: FileLayer
+  readonly clock?: Clock
+  readonly log?: Lines
+  /**
+   * 'sync': what is acknowledged survives a kill and a power cut. 'async': it survives a kill, but up to half a second
+   * of acknowledged messages and settlements may be gone after a power cut.
+   */
+  readonly flush?: 'sync' | 'async'
+  readonly segmentBytes?: number
+  /** Newest bytes of the log kept in memory for consumers that are up to date. */
+  readonly cacheBytes?: number
+  readonly autoCreateTopics?: boolean
+  readonly defaultQueues?: number
+  /** Whole segments are deleted when their newest message is older than `ms` or the log is larger than `bytes`. */
+  readonly retain?: { readonly ms?: number; readonly bytes?: number }
+  /** In every record and offsetMsgId: where a RocketMQ client finds the message again. */
+  readonly storeHost?: { readonly address: string; readonly port: number }
+  readonly bodyBytes?: number
+  readonly bounds?: Partial<Bounds>
+}
+
+/** What admin pages and metrics show. */
+export interface BrokerStats extends Counters {
+  readonly topics: number
+  readonly groups: number
+  readonly inboxes: number
+  readonly parked: number
+  readonly segments: number
+  /** First and last position of the log. */
+  readonly start: number
+  readonly end: number
+  readonly syncs: number
+  readonly flush: 'sync' | 'async'
+  /** Nothing is acknowledged any more: the disk failed. */
+  readonly failed: boolean
+}
+
+export interface Broker extends Backend {
+  readonly node: string
+  readonly dir: string
+  stats(): BrokerStats
+}
+
+const quiet: Lines = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+/**
+ * Opens the broker of a directory, recovering what is there.
+ * @throws Fault 'conflict' about 'dir' when another process holds it, 'invalid' about 'node' or 'storeHost'
+ */
+export const openBroker = async (options: BrokerOptions): Promise<Broker> => {
+  const node = options.node ?? 'sluice-0'
+  if (!NODE_NAME.test(node))
+    throw new Fault('invalid', 'a node name is 1 to 64 letters, digits, ., _ and -', { about: 'node' })
+  const files = options.files ?? realFiles
+  await files.makeDir(options.dir)
+  const unlock = await files.lock(options.dir)
+  try {
+    return await open(options, node, files, unlock)
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+}
+
+const hostOf = ({ storeHost }: BrokerOptions) => {
+  if (!storeHost) return noHost
+  const { address, port } = storeHost
+  const host = parseHost(address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)
+  if (!host) throw new Fault('invalid', `${address}:${port} is not an address`, { about: 'storeHost' })
+  return host
+}
+
+const open = async (
+  options: BrokerOptions,
+  node: string,
+  files: FileLayer,
+  unlock: () => Promise<void>,
+): Promise<Broker> => {
+  const clock = options.clock ?? systemClock
+  const lines = options.log ?? quiet
+  const storeHost = hostOf(options)
+  const counters: Counters = { unreadableBytes: 0, unreadableRecords: 0, cutBytes: 0 }
+  const state = new State(node, { ...defaultBounds, ...options.bounds })
+  const segments = new Segments(files, options.dir)
+  const { file, end } = await recover(segments, state, counters, clock, lines)
+  const log = new Log(
+    {
+      flush: options.flush ?? 'sync',
+      segmentBytes: options.segmentBytes ?? 64 * 1024 * 1024,
+      cacheBytes: options.cacheBytes ?? 32 * 1024 * 1024,
+      clock,
+      lines,
+      rolled: () => async () => undefined,
+      failed: () => undefined,
+    },
+    segments,
+    file,
+    end,
+  )
+  const settings = {
+    node,
+    cluster: options.cluster ?? 'sluice',
+    address: options.storeHost ? `${options.storeHost.address}:${options.storeHost.port}` : '',
+    storeHost,
+    autoCreateTopics: options.autoCreateTopics ?? true,
+    defaultQueues: options.defaultQueues ?? 4,
+    bodyBytes: options.bodyBytes ?? 4 * 1024 * 1024,
+  }
+  const core = new Core({ state, log, segments, clock, wheel: new Wheel(clock, WHEEL_MS), lines, settings, counters })
+  return new LogBroker(options, core, unlock)
+}
+
+const WHEEL_MS = 50
+
+class LogBroker implements Broker {
+  readonly node: string
+  readonly dir: string
+  readonly nodes: ReadonlySet<string>
+  readonly can = { inboxes: true, atomicAccepts: false, uncountedRetry: true, sessionLease: true }
+  readonly #options: BrokerOptions
+  readonly #core: Core
+  readonly #unlock: () => Promise<void>
+  readonly #members: Members
+  readonly #timers: Timers
+  #closed: Promise<void> | undefined
+
+  constructor(options: BrokerOptions, core: Core, unlock: () => Promise<void>) {
+    this.#options = options
+    this.#core = core
+    this.#unlock = unlock
+    this.node = core.settings.node
+    this.dir = options.dir
+    this.nodes = new Set([this.node])
+    this.#members = new Members(core)
+    this.#timers = new Timers(core)
+    core.delayed = () => this.#timers.schedule()
+    this.#timers.schedule()
+  }
+
+  execute<K extends Kind>(node: string, command: CommandOf<K>, context: Context): Promise<ReplyTo<K>> {
+    if (this.#closed) return Promise.reject(new Fault('unavailable', 'the broker is closed'))
+    if (node !== this.node) return Promise.reject(new Fault('unavailable', `no node ${node}`, { node }))
+    return this.#dispatch(command, context) as Promise<ReplyTo<K>>
+  }
+
+  async #dispatch(command: CommandOf<Kind>, context: Context): Promise<ReplyTo<Kind>> {
+    const core = this.#core
+    switch (command.kind) {
+      case 'publish':
+        return publish(core, command, context)
+      case 'read':
+        return read(core, command, context)
+      case 'pop':
+        if (command.source.kind === 'group') return popGroup(core, command, command.source, context)
+        throw unsupported(`a pop of ${command.source.kind}`)
+      case 'settle':
+        return settle(core, command)
+      case 'commitOffset':
+        return commitOffset(core, command)
+      case 'queryOffset':
+        return queryOffset(core, command)
+      case 'topic':
+        return topic(core, command)
+      case 'group':
+        return group(core, command)
+      case 'heartbeat':
+        return this.#members.heartbeat(command, context)
+      case 'members':
+        return this.#members.members(command)
+      case 'lock':
+        return this.#members.lock(command, context)
+      case 'assign':
+        return this.#members.assign(command, context)
+      case 'leave':
+        return this.#leave(command, context)
+      case 'admin':
+        return admin(core, command)
+      default:
+        throw unsupported(command.kind)
+    }
+  }
+
+  #leave({ what }: CommandOf<'leave'>, { session }: Context): ReplyTo<'leave'> {
+    if (what === 'all') this.#members.leaveAll(session.id)
+    else if ('group' in what) this.#members.leaveGroup(what.group, session.id)
+    else throw unsupported('an inbox')
+    return {}
+  }
+
+  onNotice(listener: (to: Addressee, notice: Notice) => Promise<unknown>): void {
+    this.#core.notify = listener
+  }
+
+  /** One node, always the same. */
+  onNodes(_listener: (nodes: ReadonlySet<string>) => void): void {}
+
+  stats(): BrokerStats {
+    const { state, log, segments, parked, counters } = this.#core
+    return {
+      ...counters,
+      topics: state.topics.size,
+      groups: state.groups.size,
+      inboxes: state.inboxes.size,
+      parked,
+      segments: segments.list.length,
+      start: segments.first,
+      end: log.end,
+      syncs: log.syncs,
+      flush: this.#options.flush ?? 'sync',
+      failed: log.fault !== undefined,
+    }
+  }
+
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
+    const core = this.#core
+    core.closing = true
+    for (const end of [...core.waiting]) end()
+    this.#members.close()
+    await this.#timers.close()
+    core.wheel.close()
+    try {
+      await core.log.flushed()
+    } finally {
+      await core.segments.close()
+      await this.#unlock()
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Notice, Wheel } from '@sluice/core'
+import { type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
+import { HEADER, openEntry } from './entry.ts'
+import type { Log } from './log.ts'
+import type { Segments } from './segments.ts'
+import type { Pointed, State } from './state.ts'
+
+export interface Settings {
+  readonly node: string
+  readonly cluster: string
+  readonly address: string
+  readonly storeHost: Host
+  readonly autoCreateTopics: boolean
+  readonly defaultQueues: number
+  readonly bodyBytes: Limits['bodyBytes']
+}
+
+/** Counted since start. */
+export interface Counters {
+  /** Bytes of the log that recovery could not read and that had been durable. Not 0: acknowledged data is lost. */
+  unreadableBytes: number
+  /** Records that could not be read when somebody asked for them. */
+  unreadableRecords: number
+  /** Bytes of a torn tail that were cut at start: never acknowledged. */
+  cutBytes: number
+}
+
+const VIEWS = 64
+
+/** What every command needs. */
+export class Core {
+  readonly state: State
+  readonly log: Log
+  readonly segments: Segments
+  readonly clock: Clock
+  readonly wheel: Wheel
+  readonly lines: Lines
+  readonly settings: Settings
+  readonly counters: Counters
+  notify: (to: Addressee, notice: Notice) => Promise<unknown> = async () => undefined
+  /** A record waits for its time: the timers look again. */
+  delayed: () => void = () => undefined
+  /** Polls that wait. */
+  parked = 0
+  /** How to end each wait of a poll. */
+  readonly waiting = new Set<() => void>()
+  /** No poll waits any more. */
+  closing = false
+  /** One view a record for all subscribers of a fan-out: its properties are parsed once. */
+  readonly #views = new Map<number, StoredRecord>()
+
+  constructor(parts: Pick<Core, 'state' | 'log' | 'segments' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>) {
+    this.state = parts.state
+    this.log = parts.log
+    this.segments = parts.segments
+    this.clock = parts.clock
+    this.wheel = parts.wheel
+    this.lines = parts.lines
+    this.settings = parts.settings
+    this.counters = parts.counters
+    this.state.touch = (what) => this.log.touch(what)
+  }
+
+  /** The time that the next record is stored at: never before the one before it. */
+  now(): EpochMs {
+    const now = this.clock.now()
+    if (now > this.state.storedAt) this.state.storedAt = now
+    return this.state.storedAt
+  }
+
+  view(record: Buffer, place: number): StoredRecord {
+    const seen = this.#views.get(place)
+    if (seen) return seen
+    const view = viewRecord(record, this.settings.node)
+    if (this.#views.size >= VIEWS) this.#views.delete(this.#views.keys().next().value as number)
+    this.#views.set(place, view)
+    return view
+  }
+
+  /**
+   * The records at these pointers; undefined where one cannot be read, which is logged and counted.
+   * At once when all are in memory.
+   */
+  read(pointers: readonly Pointed[]): (Buffer | undefined)[] | Promise<(Buffer | undefined)[]> {
+    const records: (Buffer | undefined)[] = []
+    for (const { place, size } of pointers) {
+      const record = this.log.peek(place, size)
+      if (!record) return this.#readCold(pointers)
+      records.push(record)
+    }
+    return records
+  }
+
+  async #readCold(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
+    const order = pointers.map((pointer, index) => ({ ...pointer, index })).sort((a, b) => a.place - b.place)
+    const records: (Buffer | undefined)[] = new Array(pointers.length)
+    for (let from = 0; from < order.length; ) {
+      let to = from + 1
+      // Neighbours are read together, over short gaps of other queues' records.
+      while (to < order.length && this.#near(order[from]!, order[to - 1]!, order[to]!)) to++
+      await this.#readRun(order.slice(from, to), records)
+      from = to
+    }
+    return records
+  }
+
+  #near(first: Pointed, before: Pointed, next: Pointed): boolean {
+    if (next.place - (before.place + before.size) > GAP_MAX) return false
+    if (next.place + next.size - first.place > RUN_MAX) return false
+    return this.segments.at(first.place) === this.segments.at(next.place)
+  }
+
+  async #readRun(run: readonly (Pointed & { index: number })[], records: (Buffer | undefined)[]): Promise<void> {
+    const start = run[0]!.place - HEADER
+    const last = run.at(-1)!
+    let bytes = Buffer.alloc(0)
+    try {
+      bytes = (await this.segments.read(start, last.place + last.size - start)) as typeof bytes
+    } catch (error) {
+      this.lines.error('log.read', { position: start, error: String(error) })
+    }
+    for (const { place, size, index } of run) {
+      const entry = openEntry(bytes, place - HEADER - start, place - HEADER)
+      if (entry?.payload.length === size) records[index] = entry.payload
+      else {
+        // Not yet written bytes are in memory, always: what is not whole in the file is damaged.
+        const memory = this.log.peek(place, size)
+        records[index] = memory
+        if (memory) continue
+        if (this.segments.first > place) continue
+        this.counters.unreadableRecords++
+        this.lines.error('log.unreadable', { place, size })
+      }
+    }
+  }
+}
+
+const GAP_MAX = 64 * 1024
+const RUN_MAX = 4 * 1024 * 1024

@@ -1,0 +1,144 @@
+import type { EpochMs, Ms, Offset } from '@sluice/core'
+import { Heap } from './heap.ts'
+
+/** One message of a queue that a group has popped and not settled. */
+export interface Held {
+  readonly offset: Offset
+  /** Never twice the same for one message: it tells a stale receipt from the one that counts. */
+  poppedAt: EpochMs
+  /** When it is there for everybody again. Infinity: as long as the session lives, or while it is being moved. */
+  due: EpochMs
+  invisible: Ms
+  /** Number of the delivery that is out. */
+  attempt: number
+  /** Number of the next delivery. */
+  next: number
+  /** Held by a session instead of for a time. */
+  session: string | undefined
+  /** On its way to the dead letters: no receipt counts any more. */
+  dying: boolean
+}
+
+/** How a held message is written down. */
+export interface HeldFields {
+  readonly offset: Offset
+  readonly poppedAt: EpochMs
+  readonly invisible: Ms
+  readonly attempt: number
+  readonly next: number
+  readonly session: string | undefined
+}
+
+/**
+ * Where a group stands in one queue. Everything below `next` that is not held is settled: no message costs anything
+ * once it is done with.
+ */
+export class Cursor {
+  /** Said by commitOffset; −1: never. */
+  committed: Offset = -1
+  /** First offset that was never popped; −1: this group has not popped here. */
+  next: Offset = -1
+  /** In the order of offsets. */
+  readonly held = new Map<Offset, Held>()
+  /** Held messages by the time they come back; what is out of date is skipped, and swept out when it is the greater part. */
+  readonly #dues = new Heap<Held>()
+
+  /** The lowest offset that is not settled; −1: the group has not begun here. */
+  get floor(): Offset {
+    if (this.next < 0) return this.committed
+    const [first] = this.held.keys()
+    return Math.max(this.committed, first ?? this.next)
+  }
+
+  hold(fields: HeldFields): Held {
+    const due = fields.session === undefined ? fields.poppedAt + fields.invisible : Number.POSITIVE_INFINITY
+    const held: Held = { ...fields, due, dying: false }
+    this.held.set(fields.offset, held)
+    this.#due(held)
+    return held
+  }
+
+  /** The same message handed out again or its time moved: the Map keeps its place. */
+  move(held: Held, fields: Omit<HeldFields, 'offset'>): void {
+    held.poppedAt = fields.poppedAt
+    held.invisible = fields.invisible
+    held.attempt = fields.attempt
+    held.next = fields.next
+    held.session = fields.session
+    held.due = fields.session === undefined ? fields.poppedAt + fields.invisible : Number.POSITIVE_INFINITY
+    this.#due(held)
+  }
+
+  /** Out of reach of pops and receipts until it is settled. */
+  die(held: Held): void {
+    held.dying = true
+    held.due = Number.POSITIVE_INFINITY
+  }
+
+  /** Back at once: its session is gone, or a move to the dead letters failed. */
+  giveBack(held: Held, at: EpochMs): void {
+    held.dying = false
+    held.session = undefined
+    held.due = at
+    this.#due(held)
+  }
+
+  settle(offset: Offset): boolean {
+    return this.held.delete(offset)
+  }
+
+  /** The soonest held message whose time has come; it stays where it is until it is moved or settled. */
+  dueBy(now: EpochMs): Held | undefined {
+    const held = this.#first()
+    return held && held.due <= now ? held : undefined
+  }
+
+  /** When the next held message comes back; Infinity: none does. */
+  get nextDue(): EpochMs {
+    return this.#first()?.due ?? Number.POSITIVE_INFINITY
+  }
+
+  /** A consumer that keeps its own offsets moved on: what is below is settled for pops too. */
+  commit(offset: Offset): void {
+    this.committed = offset
+    if (this.next < 0) return
+    if (this.next < offset) this.next = offset
+    this.#dropBelow(offset)
+  }
+
+  /** Backwards or forwards, whatever was held is forgotten. */
+  reset(offset: Offset): void {
+    this.committed = offset
+    if (this.next >= 0) this.next = offset
+    this.held.clear()
+    this.#dues.clear()
+  }
+
+  /** The queue begins here now. */
+  retained(min: Offset): void {
+    if (this.next >= 0 && this.next < min) this.next = min
+    this.#dropBelow(min)
+  }
+
+  #dropBelow(offset: Offset): void {
+    for (const held of this.held.keys()) {
+      if (held >= offset) break
+      this.held.delete(held)
+    }
+  }
+
+  #first(): Held | undefined {
+    return this.#dues.first((time, held) => held.due === time && this.held.get(held.offset) === held)
+  }
+
+  #due(held: Held): void {
+    if (held.due === Number.POSITIVE_INFINITY) return
+    if (this.#dues.size > 64 && this.#dues.size > this.held.size * 2) this.#sweep()
+    this.#dues.push(held.due, held)
+  }
+
+  #sweep(): void {
+    this.#dues.clear()
+    for (const held of this.held.values()) if (held.due !== Number.POSITIVE_INFINITY) this.#dues.push(held.due, held)
+  }
+}

@@ -1,0 +1,316 @@
+import { type Clock, Fault, type Log as Lines } from '@sluice/core'
+import { CONTROL, HEADER, sealEntry } from './entry.ts'
+import { SYNCED } from './events.ts'
+import type { OpenFile } from './files.ts'
+import type { Segments } from './segments.ts'
+
+/** What becomes visible to readers only once its batch is as durable as asked. */
+export interface Touched {
+  touchedIn: unknown
+  /** The batch is closed: remember how far it reaches. */
+  sealed(): void
+  /** The batch is durable: show it. */
+  shown(): void
+}
+
+export interface LogOptions {
+  readonly flush: 'sync' | 'async'
+  readonly segmentBytes: number
+  /** Newest bytes of the log that are kept in memory for readers. */
+  readonly cacheBytes: number
+  readonly clock: Clock
+  readonly lines: Lines
+  /**
+   * Called when a segment is full, with everything below `end` applied and nothing above it. What it returns runs once
+   * the log below `end` is durable and the next segment stands.
+   */
+  rolled(end: number): () => Promise<void>
+  /** The log cannot go on: nothing is acknowledged from here. */
+  failed(fault: Fault): void
+}
+
+const resolved = Promise.resolve()
+const ignore = () => undefined
+
+interface Chunk {
+  /** Position of the first byte. */
+  readonly start: number
+  readonly buffer: Buffer
+  used: number
+}
+
+interface Batch {
+  readonly from: number
+  readonly touched: Touched[]
+  readonly done: Promise<void>
+  resolve(): void
+  reject(fault: Fault): void
+}
+
+const CHUNK_BYTES = 1024 * 1024
+/** Flush async: how often the disk is asked to catch up. */
+const LAZY_SYNC_MS = 500
+/** Bytes that may wait for the disk. */
+export const PENDING_MAX = 256 * 1024 * 1024
+const MARKER = 16
+
+const newBatch = (from: number): Batch => {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  promise.catch(ignore)
+  return { from, touched: [], done: promise, resolve, reject }
+}
+
+/**
+ * The append side. One writer: `reserve`, fill `buffer`, `commit`, all in one turn. Everything appended in a turn of the
+ * loop, and while a sync is under way, goes out in one write and one fdatasync.
+ */
+export class Log {
+  readonly #options: LogOptions
+  readonly #segments: Segments
+  #file: OpenFile
+  #chunks: Chunk[] = []
+  #chunk: Chunk
+  #cached = 0
+  /** What is appended now goes into it. */
+  #batch: Batch
+  /** Being written and synced. */
+  #flying: Batch | undefined
+  #at = 0
+  #size = 0
+  #scheduled = false
+  /** Cleared in the turn that finds nothing more to write: what is appended after it schedules the next run. */
+  #busy = false
+  #running: Promise<void> = resolved
+  #lazy: Promise<void> | undefined
+  #lazyAt = 0
+  #background: Promise<void> = Promise.resolve()
+  #fault: Fault | undefined
+  /** Position after the last entry. */
+  end: number
+  /** Everything below it is in the file. */
+  written: number
+  /** Everything below it is known to be synced. */
+  synced: number
+  /** Segments that were filled since start. */
+  syncs = 0
+
+  constructor(options: LogOptions, segments: Segments, file: OpenFile, end: number) {
+    this.#options = options
+    this.#segments = segments
+    this.#file = file
+    this.end = this.written = this.synced = end
+    this.#chunk = this.#newChunk(0)
+    this.#batch = newBatch(end)
+  }
+
+  get fault(): Fault | undefined {
+    return this.#fault
+  }
+
+  /** Buffer that holds what {@link reserve} gave. */
+  get buffer(): Buffer {
+    return this.#chunk.buffer
+  }
+
+  /** Position of the payload that was reserved last. */
+  get place(): number {
+    return this.#chunk.start + this.#at
+  }
+
+  /**
+   * Room for a payload. @returns its index in {@link buffer}
+   * @throws Fault 'unavailable' after a failure of the disk
+   */
+  reserve(size: number): number {
+    if (this.#fault) throw this.#fault
+    if (this.end === this.#batch.from) this.#mark()
+    return this.#reserve(size)
+  }
+
+  /** Before a command adds to what waits. @throws Fault 'unavailable' after a failure of the disk, 'busy' when too much waits for it */
+  admit(): void {
+    if (this.#fault) throw this.#fault
+    if (this.end - this.written > PENDING_MAX) throw new Fault('busy', 'too much waits for the disk')
+  }
+
+  /** The payload is in its place. `chained`: it counts only with the next entry, which follows in the same turn. */
+  commit(chained = false): void {
+    sealEntry(this.#chunk.buffer, this.#at, this.#size, this.place, chained)
+    this.#chunk.used = this.#at + this.#size
+    this.end = this.#chunk.start + this.#chunk.used
+    if (!this.#scheduled && !this.#busy) {
+      this.#scheduled = true
+      setImmediate(this.#flush)
+    }
+  }
+
+  append(payload: Buffer, chained = false): number {
+    const at = this.reserve(payload.length)
+    payload.copy(this.#chunk.buffer, at)
+    this.commit(chained)
+    return this.place
+  }
+
+  /** Readers of this one are told when what was appended until now is durable. */
+  touch(what: Touched): void {
+    if (what.touchedIn === this.#batch) return
+    what.touchedIn = this.#batch
+    this.#batch.touched.push(what)
+  }
+
+  /** Resolves when everything appended until now is as durable as the flush mode says. */
+  done(): Promise<void> {
+    if (this.end > this.#batch.from) return this.#batch.done
+    return this.#fault ? Promise.reject(this.#fault) : (this.#flying?.done ?? resolved)
+  }
+
+  /** Of the bytes in memory; undefined: they must be read from the file. */
+  peek(place: number, size: number): Buffer | undefined {
+    const chunks = this.#chunks
+    if (chunks.length === 0 || place < chunks[0]!.start) return undefined
+    let low = 0
+    let high = chunks.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (chunks[middle]!.start <= place) low = middle + 1
+      else high = middle
+    }
+    const chunk = chunks[low - 1]!
+    const from = place - chunk.start
+    return from + size <= chunk.used ? chunk.buffer.subarray(from, from + size) : undefined
+  }
+
+  /** Resolves once what stands at this place is in the file. */
+  async settled(place: number): Promise<void> {
+    while (place >= this.written && place < this.end && !this.#fault) await this.done().catch(ignore)
+  }
+
+  /** Waits until everything is written, synced and rolled. */
+  async flushed(): Promise<void> {
+    while (this.end > this.written && !this.#fault) await this.done().catch(ignore)
+    await this.#running
+    await this.#lazy
+    await this.#background
+    if (!this.#fault && this.synced < this.end) await this.#sync(this.end)
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    this.#busy = true
+    this.#running = this.#run()
+  }
+
+  async #run(): Promise<void> {
+    while (this.end > this.written && !this.#fault) {
+      const batch = this.#batch
+      const to = this.end
+      this.#batch = newBatch(to)
+      this.#flying = batch
+      try {
+        await this.#writeBatch(batch, to)
+      } catch (error) {
+        this.#fail(batch, error)
+      }
+    }
+    this.#busy = false
+  }
+
+  async #writeBatch(batch: Batch, to: number): Promise<void> {
+    for (const what of batch.touched) what.sealed()
+    const segment = this.#segments.list.at(-1)!
+    const after = to - segment.start >= this.#options.segmentBytes ? this.#options.rolled(to) : undefined
+    const writing = this.#file.write(this.#parts(batch.from, to), batch.from - segment.start)
+    if (writing) await writing
+    this.written = segment.end = to
+    if (this.#options.flush === 'sync' || after) await this.#sync(to)
+    else this.#syncLater(to)
+    for (const what of batch.touched) what.shown()
+    this.#flying = undefined
+    batch.resolve()
+    this.#evict()
+    if (after) await this.#roll(segment, to, after)
+  }
+
+  async #sync(to: number): Promise<void> {
+    await this.#file.sync()
+    this.syncs++
+    if (to > this.synced) this.synced = to
+  }
+
+  #syncLater(to: number): void {
+    const now = this.#options.clock.now()
+    if (this.#lazy || now - this.#lazyAt < LAZY_SYNC_MS) return
+    this.#lazyAt = now
+    this.#lazy = this.#sync(to)
+      .catch((error) => this.#fail(this.#batch, error))
+      .finally(() => {
+        this.#lazy = undefined
+      })
+  }
+
+  async #roll(full: { newest: number }, to: number, after: () => Promise<void>): Promise<void> {
+    await this.#lazy
+    full.newest = this.#options.clock.now()
+    this.#file = await this.#segments.create(to, full.newest)
+    this.#background = this.#background.then(after).catch((error) => {
+      // The log itself is whole: without this snapshot or sidecar the next start reads more of it.
+      this.#options.lines.error('log.roll', { error: String(error) })
+    })
+  }
+
+  #fail(batch: Batch, error: unknown): void {
+    if (this.#fault) return
+    this.#options.lines.error('log.failed', { error: String(error) })
+    this.#fault = new Fault('unavailable', 'the log cannot be written', { cause: error })
+    batch.reject(this.#fault)
+    this.#batch.reject(this.#fault)
+    this.#options.failed(this.#fault)
+  }
+
+  /** How far the log is durable stands before each batch: damage below it is loss, above it a torn tail. */
+  #mark(): void {
+    const at = this.#reserve(MARKER)
+    const { buffer } = this.#chunk
+    buffer.writeUInt32BE(SYNCED, at)
+    buffer.writeUInt32BE(CONTROL, at + 4)
+    buffer.writeDoubleBE(this.synced, at + 8)
+    this.commit()
+  }
+
+  #reserve(size: number): number {
+    const chunk = this.#chunk
+    if (chunk.used + HEADER + size > chunk.buffer.length) this.#chunk = this.#newChunk(HEADER + size)
+    this.#at = this.#chunk.used + HEADER
+    this.#size = size
+    return this.#at
+  }
+
+  #newChunk(least: number): Chunk {
+    const buffer = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, least))
+    const chunk = { start: this.end, buffer, used: 0 }
+    this.#chunks.push(chunk)
+    this.#cached += buffer.length
+    return chunk
+  }
+
+  #evict(): void {
+    while (this.#cached > this.#options.cacheBytes && this.#chunks.length > 1) {
+      const [oldest] = this.#chunks
+      if (oldest!.start + oldest!.used > this.written) return
+      this.#cached -= oldest!.buffer.length
+      this.#chunks.shift()
+    }
+  }
+
+  #parts(from: number, to: number): Buffer[] {
+    const parts: Buffer[] = []
+    for (let index = this.#chunks.length - 1; index >= 0; index--) {
+      const { start, buffer, used } = this.#chunks[index]!
+      if (start + used <= from) break
+      const first = Math.max(from, start)
+      const last = Math.min(to, start + used)
+      if (last > first) parts.push(buffer.subarray(first - start, last - start))
+    }
+    return parts.reverse()
+  }
+}

@@ -1,0 +1,209 @@
+import { type CommandOf, type Context, Fault, type Message, type Queue, type Replies, type Stored } from '@sluice/core'
+import {
+  type Draft,
+  deliverAtOf,
+  draftRecord,
+  offsetMsgId,
+  PropertyView,
+  type StoredRecord,
+  writeRecord,
+} from '@sluice/remoting'
+import type { Core } from './core.ts'
+import { noInbox, topicNotFound, unsupported } from './errors.ts'
+import { type Prelude, writePrelude } from './events.ts'
+import { createTopic } from './topicCommands.ts'
+import { checkTopicName, checkType, isSystemTopic, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
+
+/** Furthest that a delivery may lie ahead. Source: RocketMQ's timerMaxDelaySec is 3 days; ours is bound by disk only. */
+export const DELAY_MAX = 366 * 24 * 3600 * 1000
+/** Messages of one command. */
+export const MESSAGES_MAX = 10_000
+
+/** @throws Fault 'topicNotFound', 'invalid', 'limit' about 'topic' */
+export const topicForPublish = (core: Core, name: string): TopicState => {
+  const topic = core.state.topics.get(name)
+  if (topic) return topic
+  checkTopicName(name)
+  const system = isSystemTopic(name)
+  if (!system && !core.settings.autoCreateTopics) throw topicNotFound(name)
+  return createTopic(core, { topic: name, queues: system ? 1 : core.settings.defaultQueues, type: 'mixed' })
+}
+
+/** A record appended, with what it is known by. Not durable before the log says so. */
+export interface Appended {
+  readonly stored: Stored
+  readonly size: number
+}
+
+export interface AppendMore {
+  readonly reconsumeTimes?: number
+  readonly prepared?: number
+  readonly bornHost?: string
+  /** Whose message it is, for noLocal. */
+  readonly publisher?: string
+  /** More entries follow in the same turn that this record counts only together with. */
+  readonly chained?: boolean
+}
+
+const idOf = (message: Message, core: Core, place: number): string =>
+  message.id ??
+  (message.packed ? new PropertyView(message.packed).id : undefined) ??
+  offsetMsgId(core.settings.storeHost.bytes, place)
+
+const write = (core: Core, draft: Draft, queue: number, offset: number, more: AppendMore): number => {
+  const { log } = core
+  const at = log.reserve(draft.size)
+  const { place } = log
+  const { reconsumeTimes, prepared } = more
+  writeRecord(log.buffer, at, draft, {
+    queue,
+    offset,
+    place,
+    storedAt: core.now(),
+    ...(reconsumeTimes !== undefined && { reconsumeTimes }),
+    ...(prepared !== undefined && { prepared }),
+  })
+  log.commit(more.chained ?? false)
+  return place
+}
+
+/** To the end of a queue. */
+export const appendTo = (core: Core, queue: QueueState, message: Message, more: AppendMore): Appended => {
+  const { state, log } = core
+  const draft = draftRecord(message, core.settings.storeHost, more.bornHost)
+  const { publisher } = more
+  if (publisher !== undefined && state.bindings.noLocals > 0 && state.leavesOut(message, publisher))
+    log.append(writePrelude({ publisher }), true)
+  const offset = queue.records.max
+  const place = write(core, draft, queue.queue.index, offset, more)
+  state.indexed(queue, offset, place, draft.size, message, publisher)
+  return { stored: { id: idOf(message, core, place), queue: queue.queue, offset, place }, size: draft.size }
+}
+
+/** Into the log but no queue: for an inbox, for later, or in place of another. */
+export const appendBeside = (
+  core: Core,
+  queue: Queue,
+  message: Message,
+  prelude: Prelude,
+  more: AppendMore,
+): Appended => {
+  const draft = draftRecord(message, core.settings.storeHost, more.bornHost)
+  core.log.append(writePrelude(prelude), true)
+  const place = write(core, draft, Math.max(0, queue.index), 0, more)
+  return { stored: { id: idOf(message, core, place), queue, offset: 0, place }, size: draft.size }
+}
+
+/** A stored message to be stored once more, with these properties. */
+export const again = (message: StoredRecord, packed: Buffer, topic = message.topic): Message => ({
+  topic,
+  body: message.body,
+  properties: {},
+  packed,
+  bornAt: message.bornAt,
+  bornHost: message.bornHost,
+  ...(message.encoding && { encoding: message.encoding }),
+  ...(message.original && { original: message.original }),
+})
+
+const deliverAt = (message: Message, now: number): number | undefined => {
+  const at = message.deliverAt ?? (message.packed ? deliverAtOf(new PropertyView(message.packed), now) : undefined)
+  if (at !== undefined && at > now + DELAY_MAX)
+    throw new Fault('invalid', `delivery lies over ${DELAY_MAX} ms ahead`, { about: 'deliverAt' })
+  return at
+}
+
+const check = (core: Core, message: Message): void => {
+  if (message.half) throw unsupported('a half message', 'type')
+  if (message.body.length > core.settings.bodyBytes)
+    throw new Fault('tooLarge', `body of ${message.body.length} bytes is over ${core.settings.bodyBytes}`, {
+      about: 'body',
+    })
+}
+
+const queueOf = (topic: TopicState, message: Message, into: Queue | undefined): QueueState => {
+  if (!into || into.index < 0) return topic.pick(message.group)
+  const queue = into.index < QUEUES_MAX ? topic.queues[into.index] : undefined
+  if (!queue) throw new Fault('invalid', `topic ${message.topic} has no queue ${into.index}`, { about: 'queue' })
+  return queue
+}
+
+/** One message to where the command says. `more.chained` where the answer is to be kept with it. */
+export const publishOne = (
+  core: Core,
+  message: Message,
+  into: Queue | { inbox: string } | undefined,
+  more: AppendMore,
+): Stored => {
+  check(core, message)
+  if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
+  const now = core.now()
+  const at = deliverAt(message, now)
+  const topic = topicForPublish(core, message.topic)
+  checkType(message, topic.spec, into !== undefined && into.index >= 0, at)
+  const queue = queueOf(topic, message, into)
+  if (at === undefined || at <= now) return appendTo(core, queue, message, more).stored
+  return delay(core, into && into.index >= 0 ? queue.queue : { ...queue.queue, index: -1 }, message, at, more)
+}
+
+/** Invisible until its time: in the log, in no queue. The queue of a message that names none is chosen when it is due. */
+export const delay = (core: Core, queue: Queue, message: Message, at: number, more: AppendMore): Stored => {
+  const { state } = core
+  if (state.delayed.size >= state.bounds.delayed)
+    throw new Fault('limit', `${state.delayed.size} messages wait for their time already`, { about: 'deliverAt' })
+  const chosen = queue.index >= 0
+  const { stored, size } = appendBeside(
+    core,
+    queue,
+    message,
+    { deliverAt: at, ...(chosen && { queue: queue.index }) },
+    more,
+  )
+  state.delay({ place: stored.place, size, at, queue: queue.index })
+  core.delayed()
+  return stored
+}
+
+const intoInbox = (core: Core, message: Message, inbox: string, more: AppendMore): Stored => {
+  const { state } = core
+  const found = state.inboxes.get(inbox)
+  if (!found) throw noInbox(inbox)
+  const queue = { topic: message.topic, node: core.settings.node, index: -1 }
+  const { stored, size } = appendBeside(core, queue, message, { into: inbox }, more)
+  state.toInbox(inbox, stored.place, size)
+  return stored
+}
+
+/** All messages of a command; a refusal of one does not stop the others. */
+export const publish = async (
+  core: Core,
+  command: CommandOf<'publish'>,
+  context: Context,
+): Promise<Replies['publish']> => {
+  if (command.accepts && command.accepts.length > 0) throw unsupported('settling in the same write')
+  if (command.messages.length > MESSAGES_MAX) throw new Fault('limit', `over ${MESSAGES_MAX} messages in one command`)
+  const { session } = context
+  const more = { bornHost: session.remoteAddress, publisher: session.client }
+  const { log } = core
+  log.admit()
+  let appended = false
+  const stored = command.messages.map((message) => {
+    try {
+      const one = publishOne(core, message, command.into, more)
+      appended = true
+      return one
+    } catch (error) {
+      return refusal(error)
+    }
+  })
+  if (command.oneway) return { stored: [] }
+  if (appended) await log.done()
+  return { stored }
+}
+
+/** What a client did wrong is its answer; what we did wrong, and a disk that fails, ends the command. */
+export const refusal = (error: unknown): Fault => {
+  const fault = Fault.from(error)
+  if (fault.code === 'internal' || fault.code === 'unavailable' || fault.code === 'busy') throw error
+  return fault
+}

@@ -1,0 +1,113 @@
+/** What the index knows of a record without reading it. */
+export const flag = { expires: 1, lost: 2 } as const
+
+const CHUNK = 4096
+const FIRST = 8
+
+interface Chunk {
+  places: Float64Array
+  sizes: Uint32Array
+  tags: Int32Array
+  flags: Uint8Array
+}
+
+const chunkOf = (room: number): Chunk => ({
+  places: new Float64Array(room),
+  sizes: new Uint32Array(room),
+  tags: new Int32Array(room),
+  flags: new Uint8Array(room),
+})
+
+const grow = (chunk: Chunk): Chunk => {
+  const bigger = chunkOf(Math.min(CHUNK, chunk.places.length * 2))
+  bigger.places.set(chunk.places)
+  bigger.sizes.set(chunk.sizes)
+  bigger.tags.set(chunk.tags)
+  bigger.flags.set(chunk.flags)
+  return bigger
+}
+
+/**
+ * Where the messages of one queue are: 17 bytes a message, in typed arrays of 4,096, the first of which grows.
+ * Offsets run without a hole from `min` to `max` (exclusive); an offset whose record could not be recovered is flagged lost.
+ */
+export class QueueIndex {
+  #chunks: Chunk[] = []
+  /** Offset of the first chunk's first slot: a multiple of CHUNK. */
+  #base = 0
+  min = 0
+  max = 0
+
+  /** Begins elsewhere than at 0. Only while it is empty. */
+  startAt(offset: number): void {
+    this.#chunks = []
+    this.#base = Math.floor(offset / CHUNK) * CHUNK
+    this.min = this.max = offset
+  }
+
+  push(place: number, size: number, tag: number, flags: number): void {
+    const at = this.max - this.#base
+    const slot = at % CHUNK
+    const number = Math.floor(at / CHUNK)
+    let chunk = this.#chunks[number]
+    // A queue with few messages stays small; one that has filled a chunk gets the next in one piece.
+    if (!chunk) this.#chunks[number] = chunk = chunkOf(number === 0 && slot < FIRST ? FIRST : CHUNK)
+    else if (slot >= chunk.places.length) this.#chunks[number] = chunk = grow(chunk)
+    chunk.places[slot] = place
+    chunk.sizes[slot] = size
+    chunk.tags[slot] = tag
+    chunk.flags[slot] = flags
+    this.max++
+  }
+
+  /** Offsets up to `offset` (exclusive) whose records are not there. */
+  skipTo(offset: number): void {
+    while (this.max < offset) this.push(0, 0, 0, flag.lost)
+  }
+
+  place(offset: number): number {
+    const at = offset - this.#base
+    return this.#chunks[Math.floor(at / CHUNK)]!.places[at % CHUNK]!
+  }
+  size(offset: number): number {
+    const at = offset - this.#base
+    return this.#chunks[Math.floor(at / CHUNK)]!.sizes[at % CHUNK]!
+  }
+  tag(offset: number): number {
+    const at = offset - this.#base
+    return this.#chunks[Math.floor(at / CHUNK)]!.tags[at % CHUNK]!
+  }
+  flags(offset: number): number {
+    const at = offset - this.#base
+    return this.#chunks[Math.floor(at / CHUNK)]!.flags[at % CHUNK]!
+  }
+
+  /** Forgets what lies below this position of the log. @returns whether anything was */
+  dropBelow(position: number): boolean {
+    const before = this.min
+    while (this.min < this.max && (this.flags(this.min) & flag.lost || this.place(this.min) < position)) this.min++
+    this.#trim()
+    return this.min > before
+  }
+
+  /** Forgets the offsets below `offset`. */
+  dropTo(offset: number): void {
+    if (offset > this.max) this.startAt(offset)
+    else this.min = Math.max(this.min, offset)
+    this.#trim()
+  }
+
+  #trim(): void {
+    const whole = Math.floor((this.min - this.#base) / CHUNK)
+    if (whole <= 0) return
+    this.#chunks.splice(0, whole)
+    this.#base += whole * CHUNK
+  }
+}
+
+/** Java's String.hashCode, as RocketMQ's consume queue has it of a tag; 0 without one. */
+export const hashTag = (tag: string | undefined): number => {
+  let hash = 0
+  if (tag !== undefined) for (let at = 0; at < tag.length; at++) hash = (Math.imul(hash, 31) + tag.charCodeAt(at)) | 0
+  return hash
+}

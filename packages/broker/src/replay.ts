@@ -1,0 +1,117 @@
+import type { GroupSpec, TopicSpec } from '@sluice/core'
+import { type StoredRecord, viewRecord } from '@sluice/remoting'
+import type { BytesReader } from './bytes.ts'
+import { type Entry, isControl, isRecordPayload } from './entry.ts'
+import * as events from './events.ts'
+import { replayInbox } from './inboxReplay.ts'
+import type { State } from './state.ts'
+
+/** Reads entries again in their order, as they were applied when they were appended. */
+export class Replay {
+  readonly #state: State
+  #prelude: events.Prelude | undefined
+  /** Highest position that is known to have been durable. */
+  synced = 0
+
+  constructor(state: State) {
+    this.#state = state
+  }
+
+  apply({ place, payload }: Entry): void {
+    if (isControl(payload)) this.#event(payload, place)
+    else if (isRecordPayload(payload)) this.#record(viewRecord(payload, this.#state.node), place, payload.length)
+  }
+
+  #record(message: StoredRecord, place: number, size: number): void {
+    const state = this.#state
+    const prelude = this.#prelude
+    this.#prelude = undefined
+    state.storedAt = Math.max(state.storedAt, message.storedAt)
+    if (prelude?.copy !== undefined) return state.moved(prelude, place, size, message)
+    if (prelude?.deliverAt !== undefined)
+      return state.delay({ place, size, at: prelude.deliverAt, queue: prelude.queue ?? -1 })
+    if (prelude?.into !== undefined) return state.toInbox(prelude.into, place, size)
+    const queue = state.topics.get(message.topic)?.queues[message.queue.index]
+    if (queue && message.offset >= queue.records.max)
+      state.indexed(queue, message.offset, place, size, message, prelude?.publisher)
+  }
+
+  #event(payload: Buffer, place: number): void {
+    if (payload.readUInt32BE(0) === events.SYNCED) {
+      this.synced = Math.max(this.synced, payload.readDoubleBE(8))
+      return
+    }
+    const { kind, body } = events.readEvent(payload)
+    if (kind === events.PRELUDE) this.#prelude = events.readPrelude(body)
+    else if (!this.#topicsAndGroups(kind, body, place) && !this.#leases(kind, body))
+      replayInbox(this.#state, kind, body)
+  }
+
+  #topicsAndGroups(kind: number, body: BytesReader, place: number): boolean {
+    const state = this.#state
+    switch (kind) {
+      case events.TOPIC_PUT:
+        state.putTopic(JSON.parse(body.text()) as TopicSpec, place)
+        return true
+      case events.TOPIC_DELETED:
+        state.deleteTopic(body.text())
+        return true
+      case events.GROUP_PUT: {
+        const spec = JSON.parse(body.text()) as GroupSpec
+        const group = state.group(spec.group)
+        group.spec = spec
+        group.explicit = true
+        return true
+      }
+      case events.GROUP_DELETED:
+        state.groups.delete(body.text())
+        return true
+      case events.DELAY_DONE:
+        state.delayed.delete(body.number())
+        return true
+      default:
+        return false
+    }
+  }
+
+  #leases(kind: number, body: BytesReader): boolean {
+    const state = this.#state
+    const cursorOf = ({ group, topic, queue }: events.Where) => state.group(group).topic(topic).cursor(queue)
+    switch (kind) {
+      case events.OFFSET: {
+        const cursor = cursorOf(events.readWhere(body))
+        const offset = body.number()
+        if (body.flag()) cursor.reset(offset)
+        else cursor.commit(offset)
+        return true
+      }
+      case events.POPPED: {
+        const popped = events.readPopped(body)
+        const cursor = cursorOf(popped)
+        cursor.next = Math.max(cursor.next, popped.next)
+        const { invisible, session } = popped
+        for (const { offset, attempt, poppedAt } of popped.items) {
+          const known = cursor.held.get(offset)
+          const fields = { poppedAt, invisible, attempt, next: attempt + 1, session }
+          if (known) cursor.move(known, fields)
+          else cursor.hold({ offset, ...fields })
+        }
+        return true
+      }
+      case events.SETTLED: {
+        const cursor = cursorOf(events.readWhere(body))
+        for (let left = body.number(); left > 0; left--) cursor.settle(body.number())
+        return true
+      }
+      case events.RENEWED: {
+        const renewed = events.readRenewed(body)
+        const cursor = cursorOf(renewed)
+        const known = cursor.held.get(renewed.offset)
+        if (known) cursor.move(known, { ...renewed, session: undefined })
+        return true
+      }
+      default:
+        return false
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import { join } from 'node:path'
+import type { FileLayer, OpenFile } from './files.ts'
+
+/** One file of the log, named by the position of its first byte, 20 digits. */
+export interface Segment {
+  readonly start: number
+  /** Where the next one starts. Of the last one it moves. */
+  end: number
+  /** When it was sealed; of the last one, when it was opened. Retention counts from here. */
+  newest: number
+}
+
+export const segmentName = (start: number): string => String(start).padStart(20, '0')
+const SEGMENT = /^\d{20}$/
+/** Sealed segments that are kept open for cold reads. */
+const OPEN_MAX = 64
+
+/** The segment files of a directory: which there are, reading them, adding and removing whole ones. */
+export class Segments {
+  readonly list: Segment[] = []
+  readonly dir: string
+  readonly #files: FileLayer
+  readonly #open = new Map<number, Promise<OpenFile>>()
+
+  constructor(files: FileLayer, dir: string) {
+    this.#files = files
+    this.dir = dir
+  }
+
+  get first(): number {
+    return this.list[0]?.start ?? 0
+  }
+
+  /** Looks what is there; ends are as the files are long. */
+  async load(): Promise<void> {
+    const names = (await this.#files.list(this.dir)).filter((name) => SEGMENT.test(name)).sort()
+    for (const name of names) {
+      const start = Number(name)
+      const file = await this.file(start)
+      this.list.push({ start, end: start + (await file.size()), newest: 0 })
+    }
+  }
+
+  /** A new last segment; durable with its name when this resolves. */
+  async create(start: number, now: number): Promise<OpenFile> {
+    const file = await this.#files.open(join(this.dir, segmentName(start)), 'create')
+    await file.sync()
+    await this.#files.syncDir(this.dir)
+    await this.#close(start)
+    this.#open.set(start, Promise.resolve(file))
+    this.list.push({ start, end: start, newest: now })
+    return file
+  }
+
+  /** The last segment for writing on, cut to `end` if it is longer. */
+  async reopen(segment: Segment, end: number): Promise<OpenFile> {
+    await this.#close(segment.start)
+    const file = await this.#files.open(join(this.dir, segmentName(segment.start)), 'write')
+    if (segment.end > end) {
+      await file.truncate(end - segment.start)
+      await file.sync()
+    }
+    segment.end = end
+    this.#open.set(segment.start, Promise.resolve(file))
+    return file
+  }
+
+  /** The open file of a segment; sealed ones are closed again when many are open. */
+  file(start: number): Promise<OpenFile> {
+    let file = this.#open.get(start)
+    if (file) return file
+    file = this.#files.open(join(this.dir, segmentName(start)), 'read')
+    this.#open.set(start, file)
+    file.catch(() => this.#open.delete(start))
+    if (this.#open.size > OPEN_MAX) this.#closeOne(start)
+    return file
+  }
+
+  /** The segment that holds this position; undefined: none does. */
+  at(position: number): Segment | undefined {
+    let low = 0
+    let high = this.list.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.list[middle]!.start <= position) low = middle + 1
+      else high = middle
+    }
+    const segment = this.list[low - 1]
+    return segment && position < segment.end ? segment : undefined
+  }
+
+  async read(position: number, length: number): Promise<Buffer> {
+    const segment = this.at(position)
+    if (!segment) return Buffer.alloc(0)
+    const file = await this.file(segment.start)
+    return file.read(position - segment.start, Math.min(length, segment.end - position))
+  }
+
+  /** Removes the first segment and its sidecar. The name may come back after a power cut: then it is removed again. */
+  async removeFirst(): Promise<void> {
+    const [segment] = this.list.splice(0, 1)
+    if (!segment) return
+    await this.#close(segment.start)
+    await this.#files.unlink(join(this.dir, segmentName(segment.start)))
+  }
+
+  async close(): Promise<void> {
+    const open = [...this.#open.values()]
+    this.#open.clear()
+    for (const file of open) await (await file).close()
+  }
+
+  async #close(start: number): Promise<void> {
+    const file = this.#open.get(start)
+    this.#open.delete(start)
+    await file?.then((opened) => opened.close())
+  }
+
+  #closeOne(except: number): void {
+    const last = this.list.at(-1)?.start
+    for (const start of this.#open.keys()) {
+      if (start === last || start === except) continue
+      void this.#close(start).catch(() => undefined)
+      return
+    }
+  }
+}

@@ -1,0 +1,212 @@
+import { type EpochMs, Fault, type Message, type Stored, type TopicSpec } from '@sluice/core'
+import type { Prelude } from './events.ts'
+import { type Facts, factsOf, fullTopic } from './facts.ts'
+import { defaultGroup, GroupState } from './groups.ts'
+import { Heap } from './heap.ts'
+import { Bindings, InboxState, ShareState } from './inboxes.ts'
+import type { Touched } from './log.ts'
+import { flag, hashTag } from './queueIndex.ts'
+import { checkGroupName, type QueueState, TopicState } from './topics.ts'
+
+export interface Bounds {
+  readonly topics: number
+  readonly groups: number
+  readonly parked: number
+  /** Popped and not settled, of one group in one topic. */
+  readonly leases: number
+  readonly inboxes: number
+  /** Waiting in one inbox or share. */
+  readonly inboxLength: number
+  /** Of one inbox. */
+  readonly bindings: number
+  readonly retained: number
+  readonly delayed: number
+  readonly onceKeys: number
+}
+
+export const defaultBounds: Bounds = {
+  topics: 100_000,
+  groups: 50_000,
+  parked: 100_000,
+  leases: 100_000,
+  inboxes: 100_000,
+  inboxLength: 10_000,
+  bindings: 10_000,
+  retained: 100_000,
+  delayed: 1_000_000,
+  onceKeys: 100_000,
+}
+
+/** A record that waits for its time. */
+export interface Delayed {
+  readonly place: number
+  readonly size: number
+  readonly at: EpochMs
+  /** Chosen by its producer; −1: any. */
+  readonly queue: number
+}
+
+export interface Pointed {
+  readonly place: number
+  readonly size: number
+}
+
+/**
+ * Everything that is known, rebuilt from the log: the same methods change it while serving, right after an entry was
+ * appended, and in recovery, when the entry is read again.
+ */
+export class State {
+  readonly node: string
+  readonly bounds: Bounds
+  readonly topics = new Map<string, TopicState>()
+  readonly groups = new Map<string, GroupState>()
+  readonly inboxes = new Map<string, InboxState>()
+  readonly shares = new Map<string, ShareState>()
+  readonly bindings = new Bindings()
+  readonly retained = new Map<string, Pointed>()
+  readonly delayed = new Map<number, Delayed>()
+  readonly #due = new Heap<Delayed>()
+  readonly once = new Map<
+    string,
+    { readonly until: EpochMs; readonly stored: readonly Stored[] | Promise<readonly Stored[]> }
+  >()
+  /** Wills of inboxes that are gone, by the inbox's name. */
+  readonly wills = new Map<string, { readonly record: Buffer; readonly fireAt: EpochMs }>()
+  epoch = 0
+  storedAt: EpochMs = 0
+  /** Told of what readers must not see before it is durable. */
+  touch: (what: Touched) => void = ignore
+
+  constructor(node: string, bounds: Bounds) {
+    this.node = node
+    this.bounds = bounds
+  }
+
+  putTopic(spec: TopicSpec, place: number): TopicState {
+    let topic = this.topics.get(spec.topic)
+    if (topic) topic.grow(spec, this.node)
+    else this.topics.set(spec.topic, (topic = new TopicState(spec, place, this.node)))
+    return topic
+  }
+
+  deleteTopic(name: string): void {
+    const topic = this.topics.get(name)
+    if (!topic) return
+    this.topics.delete(name)
+    for (const group of this.groups.values()) group.topics.delete(name)
+    for (const full of this.retained.keys()) {
+      if (full === name || full.startsWith(`${name}/`)) this.retained.delete(full)
+    }
+  }
+
+  /** The group, made with the usual settings if it was unknown. @throws Fault 'invalid' about 'group', 'limit' */
+  group(name: string): GroupState {
+    let group = this.groups.get(name)
+    if (group) return group
+    checkGroupName(name)
+    if (this.groups.size >= this.bounds.groups)
+      throw new Fault('limit', `there are ${this.groups.size} groups already`, { about: 'group' })
+    this.groups.set(name, (group = new GroupState(defaultGroup(name))))
+    return group
+  }
+
+  /**
+   * A record was appended to a queue.
+   * @param offset in recovery the record's own, which leaves holes flagged where records are lost
+   */
+  indexed(queue: QueueState, offset: number, place: number, size: number, message: Message, publisher?: string): void {
+    const facts = factsOf(message)
+    const { records } = queue
+    if (offset > records.max) {
+      if (records.max === records.min) records.startAt(offset)
+      else records.skipTo(offset)
+    }
+    if (queue.segmentFrom < 0) queue.segmentFrom = offset
+    records.push(place, size, hashTag(facts.tag), facts.expires ? flag.expires : 0)
+    this.touch(queue)
+    if (facts.retain) this.#retain(message, facts, place, size)
+    this.#fanOut(message, facts, place, size, publisher)
+  }
+
+  /** Whether a noLocal binding leaves this message out because it is its own client's. */
+  leavesOut(message: Message, publisher: string): boolean {
+    if (this.bindings.empty) return false
+    let left = false
+    this.bindings.match(fullTopic(message.topic, factsOf(message)), message, publisher, () => {
+      left = true
+    })
+    return left
+  }
+
+  delay(delayed: Delayed): void {
+    this.delayed.set(delayed.place, delayed)
+    this.#due.push(delayed.at, delayed)
+  }
+
+  /** The record that is due first. */
+  get firstDelayed(): Delayed | undefined {
+    return this.#due.first((_, delayed) => this.delayed.get(delayed.place) === delayed)
+  }
+
+  /** A record was written again because its segment goes: what pointed to it points to the new place. */
+  moved({ copy = -1, deliverAt, queue }: Prelude, place: number, size: number, message: Message): void {
+    if (deliverAt !== undefined) {
+      if (this.delayed.delete(copy)) this.delay({ place, size, at: deliverAt, queue: queue ?? -1 })
+      return
+    }
+    const full = fullTopic(message.topic, factsOf(message))
+    if (this.retained.get(full)?.place === copy) this.retained.set(full, { place, size })
+  }
+
+  /** Those whose time has come; they stay known until they are moved. */
+  takeDue(now: EpochMs, max: number): Delayed[] {
+    const due: Delayed[] = []
+    while (due.length < max) {
+      const first = this.firstDelayed
+      if (!first || first.at > now) break
+      this.#due.shift()
+      due.push(first)
+    }
+    return due
+  }
+
+  toInbox(name: string, place: number, size: number): void {
+    const inbox = this.inboxes.get(name)
+    if (!inbox) return
+    inbox.push(place, size, undefined, this.bounds.inboxLength)
+    this.touch(inbox)
+  }
+
+  inbox(name: string): InboxState {
+    let inbox = this.inboxes.get(name)
+    if (!inbox) this.inboxes.set(name, (inbox = new InboxState(name)))
+    return inbox
+  }
+
+  share(share: string, pattern: string): ShareState {
+    const made = new ShareState(share, pattern)
+    const known = this.shares.get(made.key)
+    if (known) return known
+    this.shares.set(made.key, made)
+    return made
+  }
+
+  #retain(message: Message, facts: Facts, place: number, size: number): void {
+    const full = fullTopic(message.topic, facts)
+    if (message.body.length === 0) this.retained.delete(full)
+    else if (this.retained.has(full) || this.retained.size < this.bounds.retained)
+      this.retained.set(full, { place, size })
+  }
+
+  #fanOut(message: Message, facts: Facts, place: number, size: number, publisher: string | undefined): void {
+    if (this.bindings.empty || message.topic.startsWith('%')) return
+    const targets = this.bindings.match(fullTopic(message.topic, facts), message, publisher)
+    if (!targets) return
+    for (const [target, notes] of targets) {
+      target.push(place, size, notes, this.bounds.inboxLength)
+      this.touch(target)
+    }
+  }
+}
+
+const ignore = () => undefined

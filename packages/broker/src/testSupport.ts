@@ -1,0 +1,162 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Clock, CommandOf, Context, Delivered, Fault, Kind, Message, Notice, Outcome, ReplyTo } from '@sluice/core'
+import { type Broker, type BrokerOptions, openBroker } from './broker.ts'
+
+/** Time that stands still until a test moves it. */
+export class TestClock implements Clock {
+  #now: number
+  readonly #timers = new Set<{ at: number; period: number; run: () => void }>()
+  constructor(now = 1_700_000_000_000) {
+    this.#now = now
+  }
+  now(): number {
+    return this.#now
+  }
+  every(period: number, run: () => void): () => void {
+    return this.#set(period, period, run)
+  }
+  after(delay: number, run: () => void): () => void {
+    return this.#set(delay, 0, run)
+  }
+  #set(delay: number, period: number, run: () => void): () => void {
+    const timer = { at: this.#now + delay, period, run }
+    this.#timers.add(timer)
+    return () => void this.#timers.delete(timer)
+  }
+  /** Runs what falls due on the way, and lets promises settle in between. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#now + ms
+    for (;;) {
+      const next = [...this.#timers].filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0]
+      if (!next) break
+      this.#now = Math.max(this.#now, next.at)
+      if (next.period > 0) next.at += next.period
+      else this.#timers.delete(next)
+      next.run()
+      await turn()
+    }
+    this.#now = until
+    await turn()
+  }
+}
+
+/** Everything that is ready has run. */
+export const turn = async (turns = 4): Promise<void> => {
+  for (let left = turns; left > 0; left--) await new Promise((resolve) => setImmediate(resolve))
+}
+
+export const contextOf = (client = 'c', more: Partial<Context> = {}): Context => {
+  const principal = { name: client, tenant: '', super: true }
+  return {
+    session: {
+      id: `test/${client}`,
+      client,
+      principal,
+      protocol: 'test',
+      language: 'js',
+      version: 1,
+      remoteAddress: '127.0.0.1:5',
+      localAddress: '127.0.0.1:6',
+      notify: async () => undefined,
+    },
+    principal,
+    deadline: Number.MAX_SAFE_INTEGER,
+    ...more,
+  }
+}
+
+export const message = (topic: string, body: string | Buffer, more: Partial<Message> = {}): Message => ({
+  topic,
+  body: Buffer.from(body as string),
+  properties: {},
+  ...more,
+})
+
+/** A broker that can be closed and opened again, with short words for the commands of tests. */
+export class Bench {
+  readonly clock = new TestClock()
+  readonly lines: { level: string; event: string; fields: object | undefined }[] = []
+  readonly notices: Notice[] = []
+  readonly dir: string
+  broker!: Broker
+  readonly #options: Partial<BrokerOptions>
+
+  constructor(dir: string, options: Partial<BrokerOptions>) {
+    this.dir = dir
+    this.#options = options
+  }
+
+  static async start(options: Partial<BrokerOptions> = {}): Promise<Bench> {
+    const dir = await mkdtemp(join(tmpdir(), 'sluice-broker-'))
+    const bench = new Bench(dir, options)
+    await bench.open()
+    return bench
+  }
+
+  async open(options: Partial<BrokerOptions> = {}): Promise<Broker> {
+    const line = (level: string) => (event: string, fields?: object) => void this.lines.push({ level, event, fields })
+    const log = { info: line('info'), warn: line('warn'), error: line('error') }
+    this.broker = await openBroker({ dir: this.dir, clock: this.clock, log, ...this.#options, ...options })
+    this.broker.onNotice(async (_to, notice) => void this.notices.push(notice))
+    return this.broker
+  }
+
+  async reopen(options: Partial<BrokerOptions> = {}): Promise<void> {
+    await this.broker.close()
+    await this.open(options)
+  }
+
+  async end(): Promise<void> {
+    await this.broker.close()
+    await rm(this.dir, { recursive: true, force: true })
+  }
+
+  run<K extends Kind>(command: CommandOf<K>, context = contextOf()): Promise<ReplyTo<K>> {
+    return this.broker.execute<K>(this.broker.node, command, context)
+  }
+
+  async publish(...messages: Message[]) {
+    const { stored } = await this.run<'publish'>({ kind: 'publish', messages, oneway: false })
+    return stored.map((one) => {
+      if (one instanceof Error) throw one
+      return one
+    })
+  }
+
+  async pop(
+    topic: string,
+    more: Partial<CommandOf<'pop'>> & { group?: string; client?: string; signal?: AbortSignal } = {},
+  ) {
+    const { group = 'g', client, signal, ...rest } = more
+    const command: CommandOf<'pop'> = {
+      kind: 'pop',
+      source: { kind: 'group', topic, group },
+      max: 32,
+      invisible: 30_000,
+      wait: 0,
+      fifo: false,
+      ...rest,
+    }
+    return [...(await this.run<'pop'>(command, contextOf(client, signal ? { signal } : {}))).batch]
+  }
+
+  settle(delivered: readonly Delivered[], outcome: Outcome = { kind: 'accept' }) {
+    return this.run<'settle'>({ kind: 'settle', receipts: delivered.map(({ receipt }) => receipt!), outcome })
+  }
+}
+
+export const bodies = (delivered: Iterable<Delivered>): string[] =>
+  [...delivered].map(({ message: { body } }) => body.toString())
+
+/** The Fault that a promise ends with. */
+export const faultOf = async (promise: Promise<unknown>): Promise<Pick<Fault, 'code' | 'about'>> => {
+  try {
+    await promise
+  } catch (error) {
+    const { code, about } = error as Fault
+    return { code, about }
+  }
+  throw new Error('no fault')
+}

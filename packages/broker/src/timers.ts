@@ -1,0 +1,85 @@
+import type { Message } from '@sluice/core'
+import { deliverAtOf, editProperties, PropertyView, type StoredRecord, system, viewRecord } from '@sluice/remoting'
+import type { Core } from './core.ts'
+import { writeDelayDone } from './events.ts'
+import { again, appendTo, topicForPublish } from './publish.ts'
+import type { Delayed } from './state.ts'
+
+const RUN = 256
+const relative: ReadonlySet<string> = new Set([system.delayLevel, system.delaySeconds, system.delayMs])
+
+/** Moves delayed records to their queues when their time has come. */
+export class Timers {
+  readonly #core: Core
+  #cancel: (() => void) | undefined
+  #at = Number.POSITIVE_INFINITY
+  #running: Promise<void> | undefined
+  #closed = false
+
+  constructor(core: Core) {
+    this.#core = core
+  }
+
+  /** To be called when a record was delayed, and once after recovery. */
+  schedule(): void {
+    const first = this.#core.state.firstDelayed
+    if (!first || this.#closed || this.#running || first.at >= this.#at) return
+    this.#cancel?.()
+    this.#at = first.at
+    this.#cancel = this.#core.wheel.at(first.at, () => {
+      this.#at = Number.POSITIVE_INFINITY
+      this.#running = this.#run()
+        .catch((error) => this.#core.lines.error('timers', { error: String(error) }))
+        .finally(() => {
+          this.#running = undefined
+          if (!this.#core.log.fault) this.schedule()
+        })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancel?.()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { state, clock } = this.#core
+    for (;;) {
+      const due: Delayed[] = []
+      for (const delayed of state.takeDue(clock.now(), RUN)) due.push(delayed)
+      if (due.length === 0) return
+      const records = await this.#core.read(due)
+      due.forEach((delayed, index) => {
+        // The records that a retention copied meanwhile stand elsewhere: their turn comes under their new place.
+        if (state.delayed.get(delayed.place) !== delayed) return
+        const record = records[index]
+        if (record) this.#move(delayed, viewRecord(record, state.node))
+        else state.delayed.delete(delayed.place)
+      })
+    }
+  }
+
+  /** The record in its queue and the end of its waiting are one: it is delivered once. */
+  #move(delayed: Delayed, message: StoredRecord): void {
+    const core = this.#core
+    const { state, log } = core
+    try {
+      const topic = topicForPublish(core, message.topic)
+      const queue = (delayed.queue >= 0 ? topic.queues[delayed.queue] : undefined) ?? topic.pick(message.group)
+      appendTo(core, queue, atTime(message, delayed.at), { reconsumeTimes: message.reconsumeTimes, chained: true })
+    } catch (error) {
+      // Its topic was deleted, or there may be no more topics: nobody could ever read it.
+      core.lines.warn('timers.dropped', { topic: message.topic, error: String(error) })
+    }
+    log.append(writeDelayDone(delayed.place))
+    state.delayed.delete(delayed.place)
+  }
+}
+
+/** The same message with its absolute time: a delay counted from when it was sent, which is over. */
+const atTime = (message: StoredRecord, at: number): Message => {
+  const view = new PropertyView(message.packed)
+  if (deliverAtOf(view, 0) === view.deliverAt) return again(message, message.packed)
+  return again(message, editProperties(message.packed, relative, { [system.deliverAt]: String(at) }))
+}

@@ -1,0 +1,126 @@
+import { Fault, type Message, type Queue, type TopicSpec, type TopicType } from '@sluice/core'
+import type { Touched } from './log.ts'
+import { QueueIndex } from './queueIndex.ts'
+
+export const QUEUES_MAX = 1024
+export const NODE_NAME = /^[A-Za-z0-9._-]{1,64}$/
+const NAME = /^[%|a-zA-Z0-9_-]+$/
+const NAME_MAX = 127
+/** A retry or dead-letter topic carries a group's name. */
+const SYSTEM_NAME_MAX = 255
+
+export const retryTopic = (group: string): string => `%RETRY%${group}`
+export const deadTopic = (group: string): string => `%DLQ%${group}`
+export const isSystemTopic = (topic: string): boolean => topic.startsWith('%RETRY%') || topic.startsWith('%DLQ%')
+
+/** @throws Fault 'invalid' about 'topic' */
+export const checkTopicName = (topic: string): void => {
+  const max = isSystemTopic(topic) ? SYSTEM_NAME_MAX : NAME_MAX
+  if (topic.length > max) throw new Fault('invalid', `topic name is over ${max} characters`, { about: 'topic' })
+  if (!NAME.test(topic))
+    throw new Fault('invalid', 'topic name has characters other than letters, digits, %, |, _ and -', {
+      about: 'topic',
+    })
+}
+
+/** @throws Fault 'invalid' about 'group' */
+export const checkGroupName = (group: string): void => {
+  if (group.length === 0 || group.length > NAME_MAX || !NAME.test(group))
+    throw new Fault('invalid', `group name is not 1 to ${NAME_MAX} letters, digits, %, |, _ and -`, { about: 'group' })
+}
+
+/** Somebody who waits for messages of a queue. */
+export interface Reader {
+  wake(): void
+}
+
+export class QueueState implements Touched {
+  readonly topic: TopicState
+  readonly queue: Queue
+  readonly records = new QueueIndex()
+  /** Readers see offsets below it: what is durable. */
+  visible = 0
+  touchedIn: unknown
+  readers: Set<Reader> | undefined
+  /** First offset in the segment that is being written; −1: none yet. */
+  segmentFrom = -1
+  #sealed = 0
+
+  constructor(topic: TopicState, queue: Queue) {
+    this.topic = topic
+    this.queue = queue
+  }
+
+  sealed(): void {
+    this.#sealed = this.records.max
+  }
+
+  shown(): void {
+    if (this.#sealed <= this.visible) return
+    this.visible = this.#sealed
+    this.topic.arrived(this)
+  }
+}
+
+export class TopicState {
+  spec: TopicSpec
+  /** Position in the log from which on its name means this topic. */
+  readonly created: number
+  readonly queues: QueueState[] = []
+  /** Pops that wait for messages of this topic. */
+  readonly waiting = new Set<Reader>()
+  /** Its name means nothing any more, or another topic. */
+  deleted = false
+  #turn = 0
+
+  constructor(spec: TopicSpec, created: number, node: string) {
+    this.spec = spec
+    this.created = created
+    this.grow(spec, node)
+  }
+
+  /** Queues are only added: an offset once given stays readable. */
+  grow(spec: TopicSpec, node: string): void {
+    this.spec = { ...spec, queues: Math.max(spec.queues, this.queues.length) }
+    while (this.queues.length < this.spec.queues)
+      this.queues.push(new QueueState(this, { topic: spec.topic, node, index: this.queues.length }))
+  }
+
+  /** The queue for a message that names none: a FIFO group's own, else each in turn. */
+  pick(group: string | undefined): QueueState {
+    const { queues } = this
+    if (group === undefined) return queues[this.#turn++ % queues.length]!
+    let hash = 0
+    for (let at = 0; at < group.length; at++) hash = (Math.imul(hash, 31) + group.charCodeAt(at)) | 0
+    return queues[(hash >>> 0) % queues.length]!
+  }
+
+  arrived(queue: QueueState): void {
+    if (queue.readers) for (const reader of [...queue.readers]) reader.wake()
+    for (const reader of [...this.waiting]) reader.wake()
+  }
+}
+
+/** What a message is, by what it asks for. */
+export const typeOf = (message: Message, spec: TopicSpec, deliverAt: number | undefined): TopicType => {
+  if (message.half) return 'transaction'
+  if (deliverAt !== undefined) return 'delay'
+  if (message.group !== undefined) return 'fifo'
+  if (message.priority !== undefined) return 'priority'
+  return spec.type === 'lite' && message.path !== undefined ? 'lite' : 'normal'
+}
+
+/** @throws Fault 'conflict' about 'type' */
+export const checkType = (
+  message: Message,
+  spec: TopicSpec,
+  chosenQueue: boolean,
+  deliverAt: number | undefined,
+): void => {
+  if (spec.type === 'mixed') return
+  const type = typeOf(message, spec, deliverAt)
+  if (type === spec.type) return
+  // A producer that chooses the queue itself keeps its order itself.
+  if (spec.type === 'fifo' && type === 'normal' && chosenQueue) return
+  throw new Fault('conflict', `topic ${spec.topic} takes ${spec.type} messages, this one is ${type}`, { about: 'type' })
+}
