@@ -27,8 +27,10 @@ export const integer = (ext: Ext, name: string, absent?: number): number => {
 }
 
 /** The Go client capitalises some names. */
-export const either = (ext: Ext, name: string): string =>
-  ext[name] === undefined ? name.charAt(0).toUpperCase() + name.slice(1) : name
+export const either = (ext: Ext, name: string): string => {
+  const capital = name.charAt(0).toUpperCase() + name.slice(1)
+  return ext[name] === undefined && ext[capital] !== undefined ? capital : name
+}
 
 export const json = (body: Buffer | undefined): Readonly<Record<string, unknown>> => {
   if (!body) throw new Fault('malformed', 'the body is missing')

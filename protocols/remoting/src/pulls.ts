@@ -88,10 +88,10 @@ export class Pulls {
 
   async #atOnce(frame: Frame, pull: Pull, full: boolean): Promise<void> {
     try {
-      const answer = await this.#read(frame, pull)
-      if (full && answer.code === response.pullNotFound)
+      const reply = await this.#read(frame, pull)
+      if (full && reply.batch.count === 0 && reply.next === pull.offset)
         throw new Fault('limit', `more than ${this.#gateway.limits.parked} pulls wait`)
-      this.#host.answer(frame, answer)
+      this.#say(frame, pull, reply)
     } catch (error) {
       const hold = this.#parked.size < this.#gateway.limits.parked ? holdOf(error, pull) : undefined
       if (hold === undefined) return this.#host.refuse(frame, busyOf(error))
@@ -102,8 +102,8 @@ export class Pulls {
   async #wait(parked: Parked): Promise<void> {
     const { frame, pull, abort } = parked
     try {
-      const answer = await this.#read(frame, pull, abort.signal)
-      if (this.#parked.delete(parked)) this.#host.answer(frame, answer)
+      const reply = await this.#read(frame, pull, abort.signal)
+      if (this.#parked.delete(parked)) this.#say(frame, pull, reply)
     } catch (error) {
       if (!this.#parked.has(parked)) return
       const hold = holdOf(error, pull)
@@ -118,18 +118,22 @@ export class Pulls {
     this.#parked.add(parked)
   }
 
-  async #read(frame: Frame, pull: Pull, signal?: AbortSignal): Promise<Answer> {
+  async #read(frame: Frame, pull: Pull, signal?: AbortSignal): Promise<Replies['read']> {
     const entering = this.#host.enter(frame, pull.wait + PATIENCE, signal && { signal })
     const context = entering instanceof Promise ? await entering : entering
     const { desk } = this.#host
     const filter = pull.filter ?? subscribed(pull, desk)
     const found = desk.topics.queue(pull.topic, pull.queue, context)
     const queue = found instanceof Promise ? await found : found
-    const reply = await this.#gateway.handle(toRead(pull, queue, filter), context)
-    // What the client cannot take now is not kept for it; its next pull is read when it has caught up.
-    if (this.#host.slow && reply.batch.count > 0) return nothingNew(pull)
-    if (reply.batch.count > 0) countLosses(reply.batch, this.#gateway)
-    return toPullAnswer(pull, reply, desk.store)
+    return this.#gateway.handle(toRead(pull, queue, filter), context)
+  }
+
+  /** What a client cannot take now is not kept for it: its next pull is read when it has caught up. */
+  #say(frame: Frame, pull: Pull, reply: Replies['read']): void {
+    const any = reply.batch.count > 0
+    if (any && this.#host.slow) return this.#host.answer(frame, nothingNew(pull))
+    if (any) countLosses(reply.batch, this.#gateway)
+    this.#host.answer(frame, toPullAnswer(pull, reply, this.#host.desk.store))
   }
 }
 

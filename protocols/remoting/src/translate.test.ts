@@ -30,7 +30,7 @@ const codeOf = (call: () => unknown): string => {
 }
 
 describe('a send', () => {
-  const sent = (more: Record<string, string | number>, body = Buffer.from('hello'), version = 479) =>
+  const sent = (more: Record<string, string | number>, body: Buffer = Buffer.from('hello'), version = 479) =>
     toSend(frame(310, sendFields('T', more), body, version), arrival, limits)
 
   it('keeps body and property string as they came and reads the rest when asked', () => {
