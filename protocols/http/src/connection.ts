@@ -55,6 +55,8 @@ export class HttpConnection implements Connection {
   /** Nothing more is served: the last answer has been, or is being, given. */
   #closing = false
   #heardAll = false
+  /** Ends with its last answer. */
+  #unwanted = false
   #left = 0
   #stalledSince: EpochMs | undefined
   #resolveGone!: () => void
@@ -125,6 +127,11 @@ export class HttpConnection implements Connection {
       serve()
     }
     if (this.#queue.length === 0) this.#socket.resume()
+    this.#endIfUnwanted()
+  }
+
+  #endIfUnwanted(): void {
+    if (this.#unwanted && this.#requests.size === 0) this.#linger()
   }
 
   /**
@@ -180,8 +187,9 @@ export class HttpConnection implements Connection {
   async #notify(notice: Notice): Promise<unknown> {
     if (notice.kind === 'probe') throw new Fault('unsupported', 'an HTTP client cannot be asked')
     if (notice.kind === 'goAway') {
-      this.goAway(notice.reason === 'aged' ? 'aged' : 'draining')
-      if (this.busy === 0) this.end(false)
+      this.goAway('aged')
+      this.#unwanted = notice.reason === 'kicked' || notice.reason === 'takenOver'
+      this.#endIfUnwanted()
     }
     return undefined
   }
@@ -224,7 +232,7 @@ export class HttpConnection implements Connection {
   }
 
   tick(now: EpochMs): void {
-    for (const waiting of this.#waiting) waiting.tick?.(now)
+    for (const waiting of this.#waiting) this.#guard(() => waiting.tick?.(now))
     const left = this.#socket.writableLength
     if (left === 0 || left !== this.#left) this.#stalledSince = left === 0 ? undefined : now
     this.#left = left
@@ -247,7 +255,17 @@ export class HttpConnection implements Connection {
   }
 
   #wake(): void {
-    for (const waiting of [...this.#waiting]) waiting.wake()
+    for (const waiting of [...this.#waiting]) this.#guard(() => waiting.wake())
+  }
+
+  /** A throw costs this connection and no other. */
+  #guard(call: () => unknown): void {
+    try {
+      call()
+    } catch (error) {
+      this.#gateway.log.error('plugin.failed', { plugin: 'http', error: String(error) })
+      this.#socket.destroy()
+    }
   }
 
   #linger(): void {
@@ -285,8 +303,8 @@ export class HttpConnection implements Connection {
   async #leave(): Promise<void> {
     await undefined // what else hears of this close may hold something still
     while (this.#tasks.size > 0) await Promise.allSettled(this.#tasks)
-    const session = await this.#session?.catch(() => undefined)
-    if (session) this.#gateway.release(session)
+    const session = await this.#session?.catch(ignore)
+    this.#guard(() => session && this.#gateway.release(session))
     this.#resolveGone()
   }
 }

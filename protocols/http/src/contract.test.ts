@@ -1,0 +1,11 @@
+import { contractChecks } from '@sluice/testkit'
+import { describe, it } from 'vitest'
+import { polls, streams } from '../test/drivers.ts'
+
+describe('contract, by polls', () => {
+  for (const { name, run } of contractChecks(polls, { patienceMs: 1_000 })) it(name, run)
+})
+
+describe('contract, by streams', () => {
+  for (const { name, run } of contractChecks(streams, { patienceMs: 1_000 })) it(name, run)
+})
