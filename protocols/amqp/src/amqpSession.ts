@@ -6,8 +6,8 @@ import { HANDLE_MAX, type Host, INCOMING_WINDOW } from './host.ts'
 import { IncomingLink } from './incomingLink.ts'
 import { type AmqpLink, type Attach, linkKey, RefusedLink, roleOf } from './link.ts'
 import { OutgoingLink } from './outgoingLink.ts'
-import type { AmqpError, CompositeOf, Performative } from './performatives.ts'
 import { add, ahead, type Serial, within } from './serial.ts'
+import type { AmqpError, CompositeOf, Performative } from './shapes.ts'
 
 /** [2.7.3] Longer link names are of no use to anyone. */
 const NAME_MAX = 1024

@@ -1,11 +1,6 @@
 import { type Codec, type Decoder, Fault, type Limits } from '@sluice/core'
-import {
-  type CompositeName,
-  type Performative,
-  readComposite,
-  type SaslPerformative,
-  writeComposite,
-} from './performatives.ts'
+import { readComposite, writeComposite } from './performatives.ts'
+import type { CompositeName, Performative, SaslPerformative } from './shapes.ts'
 import { Reader } from './types/reader.ts'
 import { Writer } from './types/writer.ts'
 

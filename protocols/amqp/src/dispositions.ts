@@ -1,5 +1,5 @@
-import type { CompositeOf } from './performatives.ts'
 import { add, type Serial } from './serial.ts'
+import type { CompositeOf } from './shapes.ts'
 
 type Disposition = CompositeOf<'disposition'>
 type State = NonNullable<Disposition['state']>

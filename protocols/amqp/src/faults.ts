@@ -1,5 +1,5 @@
 import type { Fault, FaultCode } from '@sluice/core'
-import type { AmqpError, CompositeOf } from './performatives.ts'
+import type { AmqpError, CompositeOf } from './shapes.ts'
 
 /**
  * Error conditions by what they end.

@@ -1,7 +1,7 @@
 import type { Gateway, Session } from '@sluice/core'
 import type { Payload } from './codec.ts'
 import type { AmqpLink } from './link.ts'
-import type { AmqpError, Performative } from './performatives.ts'
+import type { AmqpError, Performative } from './shapes.ts'
 
 export interface AmqpOptions {
   /** SASL mechanisms offered. Default both. A client without SASL is let in as one with ANONYMOUS is. */

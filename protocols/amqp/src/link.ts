@@ -1,5 +1,5 @@
 import type { AmqpSession } from './amqpSession.ts'
-import type { AmqpError, CompositeOf } from './performatives.ts'
+import type { AmqpError, CompositeOf } from './shapes.ts'
 
 export type Attach = CompositeOf<'attach'>
 export type Flow = CompositeOf<'flow'>

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
-import { type CompositeOf, readDescriptor, readSection, writeComposite } from './performatives.ts'
+import { readDescriptor, readSection, writeComposite } from './performatives.ts'
+import type { CompositeOf } from './shapes.ts'
 import { malformed, Reader } from './types/reader.ts'
 import { isMap, type MapValue, type Value } from './types/values.ts'
 import { Writer } from './types/writer.ts'

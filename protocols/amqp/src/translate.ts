@@ -12,7 +12,7 @@ import {
 import { type Destination, replyAddress, sendAddress } from './address.ts'
 import { type Body, readMessage, type Sections, writeHead } from './message.ts'
 import { packOriginal, unpackOriginal } from './original.ts'
-import type { Composite, CompositeOf } from './performatives.ts'
+import type { Composite, CompositeOf } from './shapes.ts'
 import type { Value } from './types/values.ts'
 import {
   asJson,
