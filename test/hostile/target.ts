@@ -34,7 +34,7 @@ export const startHostileGateway = async (): Promise<HostileGateway> => {
     clock: systemClock,
   })
   const [plain, secure, proxy] = gateway.ports.listeners.map(({ port }) => port)
-  const response = await fetch(`http://127.0.0.1:${plain}/v1/topics/known`, {
+  const response = await fetch(`http://127.0.0.1:${gateway.adminPort}/v1/topics/known`, {
     method: 'PUT',
     headers: { 'content-type': 'application/json', connection: 'close' },
     body: '{}',

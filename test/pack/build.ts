@@ -84,7 +84,7 @@ const stage = async (source: string, tree: string, out: string): Promise<string>
   for (const file of [...(manifest.files ?? []), 'README.md']) {
     if (file !== 'dist') await copyIfThere(join(source, file), join(folder, file))
   }
-  await copyIfThere(join(root, 'LICENSE'), join(folder, 'LICENSE'))
+  await copyIfThere(join(root, 'docs/LICENSE'), join(folder, 'LICENSE'))
   await copyAssets(join(source, 'src'), join(folder, 'dist'))
   await settle(join(folder, 'dist'))
   for (const script of Object.values(published(manifest).bin ?? {})) await makeExecutable(join(folder, script))

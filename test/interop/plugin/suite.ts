@@ -42,9 +42,20 @@ export const parked: number = fakeGateway().parked
 export const wrong: string = gateway.port
 `
 
+/** A check that waits for what never comes fails. */
+class BoundedChecks extends Checks {
+  override check(name: string, run: () => Promise<unknown>): Promise<boolean> {
+    return super.check(name, () => {
+      const late = Promise.withResolvers<never>()
+      const timer = setTimeout(() => late.reject(new Error('took over two minutes')), 120_000)
+      return Promise.race([run(), late.promise]).finally(() => clearTimeout(timer))
+    })
+  }
+}
+
 /** A protocol package as its author would publish it, installed beside the packed gateway in an empty folder. */
 export default async function suite(): Promise<Counts> {
-  const checks = new Checks()
+  const checks = new BoundedChecks()
   let installed: Installed | undefined
   await checks.check('the packages build, pack and install outside of the repository', async () => {
     installed = await Installed.make(['lines', 'unruly'])
@@ -70,7 +81,7 @@ const typesOf = async (host: Installed): Promise<void> => {
       module: 'nodenext',
       strict: true,
       noEmit: true,
-      skipLibCheck: true,
+      skipLibCheck: false,
       types: ['node'],
       typeRoots: [join(root, 'node_modules/@types')],
     },
@@ -80,7 +91,7 @@ const typesOf = async (host: Installed): Promise<void> => {
   await host.run(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.json'])
 }
 
-const contractOf = async (host: Installed, checks: Checks): Promise<void> => {
+const contractOf = async (host: Installed, checks: BoundedChecks): Promise<void> => {
   await checks.check('the packed plugin keeps the contract with the packed kit', async () => {
     await copyFile(join(root, 'test/plugin/driver.ts'), join(host.folder, 'driver.ts'))
     await host.write('contract.mjs', contract)
@@ -94,7 +105,7 @@ const contractOf = async (host: Installed, checks: Checks): Promise<void> => {
   })
 }
 
-const running = async (host: Installed, checks: Checks): Promise<void> => {
+const running = async (host: Installed, checks: BoundedChecks): Promise<void> => {
   const gateway = await host.start(config('data'))
   const wires: Wire[] = []
   const connect = async () => {
@@ -141,7 +152,7 @@ const running = async (host: Installed, checks: Checks): Promise<void> => {
   }
 }
 
-const crash = async (host: Installed, checks: Checks): Promise<void> => {
+const crash = async (host: Installed, checks: BoundedChecks): Promise<void> => {
   const gateway = await host.start(config('crash'))
   try {
     await checks.check('thrown by a timer: the process ends with one line that names the plugin', async () => {
