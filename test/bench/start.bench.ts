@@ -2,8 +2,8 @@ import { setTimeout as after } from 'node:timers/promises'
 import type { Bench, Contender, Stage } from './harness.ts'
 import { Child, rssMB } from './process.ts'
 
-const main = new URL('../../packages/cli/src/main.ts', import.meta.url).pathname
-const npx = new URL('../../node_modules/.bin/sluice', import.meta.url).pathname
+const root = new URL('../../', import.meta.url).pathname
+const main = `${root}packages/cli/src/main.ts`
 
 const settings = (data: string) => [
   'start',
@@ -13,6 +13,7 @@ const settings = (data: string) => [
 
 interface Ready {
   readonly event: string
+  readonly pid: number
   readonly admin: { readonly port: number }
 }
 
@@ -28,12 +29,12 @@ const readyOf = (line: string): Ready | undefined => {
 const started = async (child: Child, began: number, restMs: number) => {
   const line = await child.line((text) => readyOf(text) !== undefined)
   const readyMs = performance.now() - began
-  const { port } = readyOf(line)!.admin
-  const { status } = await fetch(`http://127.0.0.1:${port}/readyz`)
+  const { pid, admin } = readyOf(line)!
+  const { status } = await fetch(`http://127.0.0.1:${admin.port}/readyz`)
   if (status !== 200) throw new Error(`readyz answers ${status} after the line 'ready'`)
   const readyzMs = performance.now() - began
   await after(restMs)
-  return { readyMs, readyzMs, rssMB: rssMB(child.pid) }
+  return { readyMs, readyzMs, rssMB: rssMB(pid) }
 }
 
 /** Each run starts a process on the data of the one before, so all but the first are warm; the first is not counted. */
@@ -43,7 +44,7 @@ const starting = (name: string, command: string, args: (data: string) => readonl
     const data = stage.folder()
     const once = async (restMs: number) => {
       const began = performance.now()
-      const child = new Child({ command, args: args(data), core: stage.machine.pin?.server })
+      const child = new Child({ command, args: args(data), core: stage.machine.pin?.server, cwd: root })
       try {
         return await started(child, began, restMs)
       } finally {
@@ -58,15 +59,15 @@ const starting = (name: string, command: string, args: (data: string) => readonl
 
 const bench: Bench = {
   method:
-    'Time from spawning `sluice start` (embedded broker, all protocols, existing data) to its line `ready` and to 200 of GET /readyz; resident memory without clients 10 s later (2 s without --full). One warm-up.',
+    'Time from spawning `npx sluice start` (embedded broker, all protocols, existing data) to its line `ready` and to 200 of GET /readyz; resident memory without clients 10 s later (2 s without --full). One warm-up. Beside it the same without npx.',
   rounds: { quick: 3, full: 5 },
   contenders: () => [
-    starting('sluice', npx, settings),
-    starting('node main.ts', process.execPath, (data) => ['--conditions=@sluice/source', main, ...settings(data)]),
+    starting('npx sluice', 'npx', (data) => ['--no-install', 'sluice', ...settings(data)]),
+    starting('node', process.execPath, (data) => ['--conditions=@sluice/source', main, ...settings(data)]),
   ],
   targets: [
-    { metric: 'readyzMs', of: 'sluice', atMost: 2_000 },
-    { metric: 'rssMB', of: 'sluice', atMost: 150 },
+    { metric: 'readyzMs', of: 'npx sluice', atMost: 2_000 },
+    { metric: 'rssMB', of: 'npx sluice', atMost: 150 },
   ],
 }
 
