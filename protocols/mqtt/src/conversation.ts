@@ -21,6 +21,8 @@ import { Subscribing } from './subscribing.ts'
 import { toWill } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
+/** How long a client may take to come back after a planned end before its session ends or its will is told. */
+const GRACE: Ms = 30_000
 /** Packets that a client may send behind its CONNECT before it has the answer; their bytes: `limits.frameBytes`. */
 export const EARLY_MAX = 64
 
@@ -34,9 +36,12 @@ interface Client {
   readonly publishes: Publishes
   readonly deliveries: Deliveries
   readonly subscribing: Subscribing
-  /** What becomes of its will and its session when it goes. */
-  will: 'fire' | 'drop' | 'keep'
-  expiry: Ms | undefined
+  /** Delay of its will; undefined: it has none. */
+  readonly delay: Ms | undefined
+  /** How it goes: without a word, with DISCONNECT, or because we do. */
+  end: 'lost' | 'said' | 'planned'
+  /** Of its session, from then on. */
+  expiry: Ms
 }
 
 interface Joining {
@@ -153,7 +158,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       gateway.release(session)
       throw error
     }
-    const client = opened && this.#welcome(terms, key, session, opened)
+    const client = opened && this.#welcome(connect, terms, key, session, opened)
     // The peer, or a newer connection of its, did not wait.
     if (this.#state !== joining) {
       if (client) await this.#leave(client)
@@ -189,7 +194,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     }
     const last = will && {
       message: toWill(will, published),
-      after: (will.properties?.willDelayInterval ?? 0) * 1000,
+      after: delayOf(connect)! || GRACE, // 0: told at once when the client is lost, and only a planned end waits
     }
     return gateway.handle(
       { kind: 'open', inbox: inboxOf(terms.clientId), fresh, expiry, ...(last && { will: last }) },
@@ -197,7 +202,13 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     )
   }
 
-  #welcome(terms: Terms, key: string, session: Session, { epoch, incoming }: Replies['open']): Client {
+  #welcome(
+    connect: Connect,
+    terms: Terms,
+    key: string,
+    session: Session,
+    { epoch, incoming }: Replies['open'],
+  ): Client {
     const { receiveMaximum, topicAliasMaximum, sharedSubscriptions } = this.#settings
     const { version, window, packetMax, explained } = terms
     const link = this.#link
@@ -219,8 +230,9 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       publishes: new Publishes({ ...common, ...inbound }),
       deliveries: new Deliveries({ ...common, version, window, packetMax, writable: () => link.writable() }),
       subscribing: new Subscribing({ ...common, version, shares: sharedSubscriptions }),
-      will: 'fire',
-      expiry: undefined,
+      delay: delayOf(connect),
+      end: 'lost',
+      expiry: terms.expiry,
     }
   }
 
@@ -259,7 +271,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       if (client.terms.expiry === 0 && seconds > 0) throw violation('a session expiry where there was none')
       client.expiry = Math.min(seconds, this.#settings.sessionExpiryMax) * 1000
     }
-    if (reasonCode === 0) client.will = 'drop' // [MQTT-3.14.4-3]
+    if (reasonCode === 0) client.end = 'said' // [MQTT-3.14.4-3]
     this.#link.end()
     void this.#depart(client)
   }
@@ -296,8 +308,8 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   farewell(): Frame | undefined {
     const client = this.#client
     if (!client) return undefined
-    // A planned end is not what a will is for: the broker keeps it for as long as the client may take to come back.
-    client.will = 'keep'
+    client.end = 'planned'
+    client.expiry = Math.max(client.expiry, GRACE)
     void this.#depart(client)
     return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept')))
   }
@@ -351,10 +363,11 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   }
 
   /** What has been accepted is stored and what has been acknowledged is settled before the session is left. */
-  async #leave({ key, session, inbox, epoch, will, expiry, publishes, deliveries }: Client): Promise<void> {
+  async #leave(client: Client): Promise<void> {
+    const { key, session, inbox, epoch, expiry, publishes, deliveries } = client
     const gateway = this.#gateway
     await Promise.all([deliveries.stop(), publishes.idle()])
-    const what = { inbox, epoch, will, ...(expiry !== undefined && { expiry }) }
+    const what = { inbox, epoch, expiry, will: willOf(client) }
     try {
       await gateway.handle({ kind: 'leave', what }, gateway.context(session, PATIENCE))
     } catch (error) {
@@ -365,4 +378,12 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     gateway.release(session)
     this.#clients.leave(key, this)
   }
+}
+
+const delayOf = ({ will }: Connect): Ms | undefined => will && (will.properties?.willDelayInterval ?? 0) * 1000
+
+/** A will waits for its delay or the end of the session, whichever is first [MQTT-3.1.3.2.2]. */
+const willOf = ({ end, delay, expiry }: Client): 'drop' | 'fire' | 'keep' => {
+  if (delay === undefined || end === 'said') return 'drop'
+  return end === 'lost' && Math.min(delay, expiry) === 0 ? 'fire' : 'keep'
 }

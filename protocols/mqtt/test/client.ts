@@ -40,6 +40,7 @@ export class TestClient {
   readonly wire: Wire
   readonly version: Version
   readonly #frames: Frames<mqtt.Packet>
+  readonly #kept: mqtt.Packet[] = []
 
   constructor(wire: Wire, version: Version) {
     this.wire = wire
@@ -53,14 +54,22 @@ export class TestClient {
 
   /** The next packet, which must be of this kind. */
   async next<C extends mqtt.PacketCmd>(cmd: C): Promise<Extract<mqtt.Packet, { cmd: C }>> {
-    const packet = await this.#frames.next()
+    const packet = this.#kept.shift() ?? (await this.#frames.next())
     if (packet.cmd !== cmd) throw new Error(`${JSON.stringify(packet)} instead of ${cmd}`)
     return packet as Extract<mqtt.Packet, { cmd: C }>
   }
 
+  /** The first packet of this kind that has not been taken; those before it stay. */
+  async take<C extends mqtt.PacketCmd>(cmd: C): Promise<Extract<mqtt.Packet, { cmd: C }>> {
+    for (let at = 0; ; at++) {
+      if (at === this.#kept.length) this.#kept.push(await this.#frames.next())
+      if (this.#kept[at]!.cmd === cmd) return this.#kept.splice(at, 1)[0] as Extract<mqtt.Packet, { cmd: C }>
+    }
+  }
+
   /** What has come and was not taken. */
   here(): readonly mqtt.Packet[] {
-    return this.#frames.here()
+    return [...this.#kept.splice(0), ...this.#frames.here()]
   }
 
   publish(topic: string, payload: string | Buffer, qos: 0 | 1 | 2 = 0, more: Partial<mqtt.IPublishPacket> = {}): void {
