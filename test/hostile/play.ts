@@ -1,10 +1,11 @@
 import { type HostileRow, type HostileTarget, playHostile } from '@sluice/testkit'
 
-/** Plays rows, `width` at a time. @returns what was wrong, by row, each once, at most twenty */
+/** Plays rows, `width` at a time; `closeMs` as for one. @returns what was wrong, by row, each once, at most twenty */
 export const playAll = async (
   rows: Iterable<HostileRow>,
   target: HostileTarget,
   width: number,
+  closeMs?: number,
 ): Promise<{ readonly played: number; readonly wrong: readonly string[] }> => {
   const wrong = new Map<string, string>()
   const queue = rows[Symbol.iterator]()
@@ -13,7 +14,7 @@ export const playAll = async (
     for (let next = queue.next(); !next.done; next = queue.next()) {
       const row = next.value
       try {
-        await playHostile(row, target)
+        await playHostile(row, target, closeMs)
       } catch (error) {
         if (wrong.size < 20) wrong.set(row.name, `${row.name}: ${(error as Error).message}`)
       }
