@@ -1,4 +1,13 @@
-import { type Context, Fault, type Gateway, type Lease, type Ms, type Outcome, type Principal } from '@sluice/core'
+import {
+  type Context,
+  Fault,
+  type Gateway,
+  type Lease,
+  type Ms,
+  type Outcome,
+  type Principal,
+  type TopicInfo,
+} from '@sluice/core'
 import type { Client, Clients } from './conversation.ts'
 import type { Exchange } from './exchange.ts'
 import { ok, statusOf, statusOfAll, statusOfStored } from './faults.ts'
@@ -47,9 +56,24 @@ const PATIENCE: Ms = 5_000
 export const contextOf = ({ client, principal, left }: Asker, { gateway }: Hall): Context =>
   gateway.context(client.session, Math.max(100, Math.min(PATIENCE, (left * 2) / 3)), { principal })
 
+/** Stands for every topic that a publish would make: the broker knows it only while it makes topics. */
+const TEMPLATE = 'TBW102'
+
+/** @throws Fault 'topicNotFound' where neither is known */
+const topicInfo = async (topic: string, asker: Asker, hall: Hall): Promise<TopicInfo> => {
+  const ask = (name: string) => hall.gateway.handle({ kind: 'topic', topic: name }, contextOf(asker, hall))
+  try {
+    return await ask(topic)
+  } catch (error) {
+    if (Fault.from(error).code !== 'topicNotFound') throw error
+    return ask(TEMPLATE).catch(() => {
+      throw error
+    })
+  }
+}
+
 const routeOf = async (request: QueryRouteRequest, asker: Asker, hall: Hall) => {
-  const topic = checkTopic(request.topic)
-  const info = await hall.gateway.handle({ kind: 'topic', topic }, contextOf(asker, hall))
+  const info = await topicInfo(checkTopic(request.topic), asker, hall)
   const endpoints = endpointsFor(request.endpoints, hall.gateway.advertised(asker.client.session))
   return { topic: request.topic as Resource, info, endpoints }
 }

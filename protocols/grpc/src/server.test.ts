@@ -38,6 +38,17 @@ describe('a producer', () => {
     expect((await caller.call('QueryRoute', { topic: { name: 'nowhere' } })).status.code).toBe(40402)
   })
 
+  it('gets the queues of a topic that its first message makes, where the broker makes topics', async () => {
+    house.gateway.answer('topic', ({ topic }) => {
+      if (topic !== 'TBW102') throw new Fault('topicNotFound', `no ${topic}`)
+      const queue = { topic, node: 'memory', index: 0 }
+      return { topic, queues: 1, type: 'mixed', routes: [{ queue, number: 0, readable: true, writable: true }] }
+    })
+    const { status, message_queues } = await house.caller().call('QueryRoute', { topic: { name: 'new' } })
+    expect(status.code).toBe(20000)
+    expect(message_queues.map((one: Reply) => [one.topic.name, one.permission])).toEqual([['new', 4]])
+  })
+
   it('gets the advertised address when it names none', async () => {
     const { message_queues } = await house.caller().call('QueryRoute', { topic: { name: 'orders' } })
     expect(message_queues[0].broker.endpoints.addresses).toEqual([{ host: '127.0.0.1', port: house.port }])

@@ -1,0 +1,172 @@
+/**
+ * Official RocketMQ 5 clients, unmodified, against a whole gateway. Each agent plays the same part and says what it saw,
+ * a line of JSON a step:
+ *   started · sent {id} · received {body, tag, keys, properties, id, attempt} · after {messages}: those that came after
+ *   the first was acknowledged and its invisible time had passed · again {…as received}: not acknowledged, shortened
+ *   invisible time · many {received}: bodies of 200 · pushed {received}: bodies of 20 by a push consumer · bye
+ */
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { startGateway } from '@sluice/gateway'
+import { Checks, type Counts, type Profile } from '../../run/suites.ts'
+
+const run = promisify(execFile)
+const here = import.meta.dirname
+const out = path.join(here, '../../../out/interop/grpc')
+const PYTHON_CLIENT = 'rocketmq-python-client==5.1.2'
+const PATIENCE_MS = 120_000
+
+interface Told {
+  readonly body: string
+  readonly tag?: string | null
+  readonly keys: readonly string[]
+  readonly properties: Readonly<Record<string, string>>
+  readonly id: string
+  readonly attempt: number
+}
+interface Said {
+  readonly started?: object
+  readonly sent?: { readonly id: string }
+  readonly received?: Told
+  readonly after?: { readonly messages: number }
+  readonly again?: Told
+  readonly many?: { readonly received: readonly string[] }
+  readonly pushed?: { readonly received: readonly string[] }
+  readonly bye?: object
+}
+
+interface Agent {
+  readonly name: string
+  /** Makes ready what the command needs. @throws when this machine cannot */
+  prepare(): Promise<unknown>
+  /** Program and arguments before the common ones, and those after. */
+  readonly command: readonly string[]
+  readonly last?: readonly string[]
+}
+
+const python = path.join(out, 'py')
+const java = path.join(out, 'java')
+const home = path.join(out, 'home')
+
+const agents: readonly Agent[] = [
+  {
+    name: 'rocketmq-client-nodejs 1.0.8',
+    prepare: async () => undefined,
+    command: [process.execPath, path.join(here, 'node.ts')],
+  },
+  {
+    name: 'rocketmq-python-client 5.1.2',
+    async prepare() {
+      if (existsSync(path.join(python, 'ready'))) return
+      await run('python3', ['-m', 'venv', python])
+      await run(path.join(python, 'bin/pip'), ['install', '-q', PYTHON_CLIENT], { timeout: 600_000 })
+      mkdirSync(path.join(python, 'ready'))
+    },
+    command: [path.join(python, 'bin/python'), path.join(here, 'python.py')],
+  },
+  {
+    name: 'rocketmq-client-java 5.2.0',
+    prepare: () => run('mvn', ['-q', '-B', 'process-classes'], { cwd: path.join(here, 'java'), timeout: 600_000 }),
+    command: [
+      'java',
+      '-Xmx256m',
+      '-XX:+UseSerialGC',
+      '-XX:TieredStopAtLevel=1',
+      `-Duser.home=${home}`,
+      `-Drocketmq.log.root=${path.join(home, 'logs')}`,
+      '-cp',
+      `${path.join(java, 'classes')}${path.delimiter}${path.join(java, 'lib', '*')}`,
+      'Agent',
+    ],
+    last: ['false'],
+  },
+]
+
+/** What an agent said, by its steps. @throws with the end of its stderr when it fails or takes too long */
+const play = async (agent: Agent, port: number, name: string): Promise<Said> => {
+  const [program, ...before] = agent.command
+  const common = [`127.0.0.1:${port}`, `${name}-topic`, `${name}-push-topic`, `${name}-group`, `${name}-push-group`]
+  const child = spawn(program as string, [...before, ...common, ...(agent.last ?? [])], {
+    env: { ...process.env, HOME: home, NODE_OPTIONS: '' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let text = ''
+  let errors = ''
+  child.stdout.on('data', (chunk) => (text += chunk))
+  child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-2_000)))
+  const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS)
+  const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve))
+  clearTimeout(timer)
+  const steps = text.split('\n').filter((line) => line.startsWith('{'))
+  const said = Object.fromEntries(
+    steps.map((line) => {
+      const { step, ...fields } = JSON.parse(line) as { step: string }
+      return [step, fields]
+    }),
+  ) as Said
+  assert.equal(code, 0, `ended with ${code} after ${Object.keys(said).join(', ') || 'nothing'}: ${errors}`)
+  return said
+}
+
+const checksOf = async (checks: Checks, agent: Agent, said: Said): Promise<void> => {
+  const check = (name: string, look: () => void) => checks.check(`${agent.name}: ${name}`, look)
+  await check('sends and receives tag, keys, properties and id', () => {
+    const { body, tag, keys, properties, id, attempt } = said.received!
+    assert.deepEqual(
+      { body, tag, keys: [...keys].sort(), colour: properties.colour, attempt },
+      {
+        body: 'hello',
+        tag: 'blue',
+        keys: ['k1', 'k2'],
+        colour: 'red',
+        attempt: 1,
+      },
+    )
+    assert.equal(id, said.sent!.id)
+  })
+  await check('what was acknowledged does not come after the invisible time', () =>
+    assert.equal(said.after!.messages, 0),
+  )
+  await check('what was not acknowledged comes again, counted', () => {
+    assert.equal(said.again!.body, 'again')
+    assert.equal(said.again!.attempt, 2)
+  })
+  await check('200 messages, none lost, none twice', () =>
+    assert.deepEqual(each('message', said.many!), range('message', 200)),
+  )
+  await check('20 messages by push, none lost, none twice', () =>
+    assert.deepEqual(each('push', said.pushed!), range('push', 20)),
+  )
+  await check('starts and ends', () => assert.ok(said.started && said.bye))
+}
+
+const range = (word: string, count: number) => Array.from({ length: count }, (_, n) => `${word}-${n}`).sort()
+const each = (_: string, { received }: { readonly received: readonly string[] }) => [...received].sort()
+
+export default async (_: { readonly profile: Profile }): Promise<Counts> => {
+  const checks = new Checks()
+  mkdirSync(home, { recursive: true })
+  const data = mkdtempSync(path.join(out, 'data-'))
+  const gateway = await startGateway({ data, listeners: [{ port: 0 }], protocols: ['grpc'] })
+  try {
+    for (const [at, agent] of agents.entries()) {
+      const ready = await agent.prepare().then(
+        () => true,
+        (error: Error) => checks.skip(agent.name, error.message.split('\n')[0] ?? ''),
+      )
+      if (!ready) continue
+      let said: Said | undefined
+      await checks.check(`${agent.name}: plays its part`, async () => {
+        said = await play(agent, gateway.port, `agent-${at}`)
+      })
+      if (said) await checksOf(checks, agent, said)
+    }
+  } finally {
+    await gateway.close()
+    rmSync(data, { recursive: true, force: true })
+  }
+  return checks.counts
+}
