@@ -14,7 +14,10 @@ interface Says {
 export const faults = {
   malformed: { code: response.invalidParameter },
   tooLarge: { code: response.messageIllegal },
-  unsupported: { code: response.requestCodeNotSupported, about: { filter: response.subscriptionParseFailed } },
+  unsupported: {
+    code: response.requestCodeNotSupported,
+    about: { type: response.messageIllegal, filter: response.subscriptionParseFailed },
+  },
   unauthenticated: { code: response.noPermission },
   forbidden: { code: response.noPermission },
   invalid: {
@@ -23,7 +26,7 @@ export const faults = {
       type: response.messageIllegal,
       body: response.messageIllegal,
       properties: response.messageIllegal,
-      delay: response.messageIllegal,
+      deliverAt: response.messageIllegal,
       filter: response.subscriptionParseFailed,
     },
   },

@@ -249,7 +249,7 @@ describe('what is given back', () => {
     expect((await one.ask(request.consumerSendMsgBack, { ...back, offset: 42 })).code).toBe(0)
     expect(gateway.of('settle')[0]).toMatchObject({
       receipts: [{ node: 'memory', topic: 'T', group: 'G', place: 42, poppedAt: 0 }],
-      outcome: { kind: 'retry', counts: true, limit: 16 },
+      outcome: { kind: 'retry', counts: true, limit: 17 },
     })
   })
 

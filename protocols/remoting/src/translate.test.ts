@@ -200,7 +200,7 @@ describe('a message sent back', () => {
   })
 
   it('comes again by the back-off of its group, after the time of its level, or never', () => {
-    expect(outcome({ delayLevel: 0, maxReconsumeTimes: 16 })).toEqual({ kind: 'retry', counts: true, limit: 16 })
+    expect(outcome({ delayLevel: 0, maxReconsumeTimes: 16 })).toEqual({ kind: 'retry', counts: true, limit: 17 })
     expect(outcome({ delayLevel: 3 })).toEqual({ kind: 'retry', counts: true, after: 10_000 })
     expect(outcome({ delayLevel: -1 })).toEqual({ kind: 'dead' })
     expect(outcome({ delayLevel: 0, maxReconsumeTimes: 16 }, 119)).toEqual({ kind: 'retry', counts: true })

@@ -222,7 +222,7 @@ export const toRead = (pull: Pull, queue: Queue, filter: Filter | undefined): Co
 
 /**
  * CONSUMER_SEND_MSG_BACK (36): a pulled message is to come again. Only its place is known; the broker finds the rest.
- *   delayLevel 0: the group's back-off · below 0: no more tries
+ *   delayLevel 0: the group's back-off · below 0: no more tries · maxReconsumeTimes does not count the first one
  */
 export const toSendBack = ({ ext, version }: Frame, node: string): CommandOf<'settle'> => {
   const level = integer(ext, 'delayLevel', 0)
@@ -251,7 +251,7 @@ const backOutcome = (level: number, most: number): Outcome => {
     kind: 'retry',
     counts: true,
     ...(level > 0 && { after: delayLevels[Math.min(level, delayLevels.length) - 1] as Ms }),
-    ...(most >= 0 && { limit: most }),
+    ...(most >= 0 && { limit: most + 1 }),
   }
 }
 

@@ -1,0 +1,175 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createWriteStream, mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+
+const here = import.meta.dirname
+export const out = path.join(here, '../../../out/interop/remoting')
+
+/** What the agent says; the shapes stand at the head of Agent.java. */
+export interface Said {
+  readonly id?: string
+  readonly started?: boolean
+  readonly stopped?: boolean
+  readonly done?: boolean
+  readonly bye?: boolean
+  readonly error?: string
+  readonly message?: Heard & string
+  readonly results?: readonly Sent[]
+}
+export interface Sent {
+  readonly msgId?: string
+  readonly offsetMsgId?: string
+  readonly status?: string
+  readonly queueId?: number
+  readonly queueOffset?: number
+  readonly error?: string
+  readonly code?: number
+  readonly message?: string
+}
+export interface Heard {
+  readonly topic: string
+  /** base64 */
+  readonly body: string
+  readonly tag?: string
+  readonly keys?: string
+  readonly properties: Readonly<Record<string, string>>
+  readonly msgId: string
+  readonly offsetMsgId: string
+  readonly bornHost: string
+  readonly reconsumeTimes: number
+  readonly queueId: number
+  readonly queueOffset: number
+  readonly bornTimestamp: number
+  readonly storeTimestamp: number
+}
+
+/** Messages of one `consume`, as they come. */
+export interface Listening {
+  readonly id: string
+  readonly heard: readonly Heard[]
+  /** Resolves once so many have come; with false when `ms` pass before. */
+  has(count: number, ms: number): Promise<boolean>
+  stop(): Promise<void>
+}
+
+const run = promisify(execFile)
+
+/** Compiles it; the first time Maven fetches the client. */
+export const buildAgent = (): Promise<unknown> =>
+  run('mvn', ['-q', '-B', 'process-classes'], { cwd: here, timeout: 600_000 })
+
+/** One JVM with the unmodified Java client. Ends with `close`. @param options for the JVM */
+export const startAgent = async (options: readonly string[] = []): Promise<Agent> => {
+  await buildAgent()
+  const logs = path.join(out, 'logs')
+  mkdirSync(logs, { recursive: true })
+  const jvm = spawn(
+    'java',
+    [
+      '-Xmx256m',
+      '-XX:+UseSerialGC',
+      '-XX:TieredStopAtLevel=1',
+      ...options,
+      `-Drocketmq.log.root=${logs}`,
+      `-Drocketmq.client.localOffsetStoreDir=${path.join(out, 'offsets')}`,
+      '-cp',
+      `${path.join(out, 'classes')}${path.delimiter}${path.join(out, 'lib', '*')}`,
+      'Agent',
+    ],
+    { stdio: ['pipe', 'pipe', 'pipe'] },
+  )
+  jvm.stderr.pipe(createWriteStream(path.join(logs, 'agent.err')))
+  return new Agent(jvm)
+}
+
+export class Agent {
+  readonly #jvm: ChildProcess
+  readonly #listeners = new Map<string, (said: Said) => void>()
+  #ids = 0
+  #ended: Error | undefined
+
+  constructor(jvm: ChildProcess) {
+    this.#jvm = jvm
+    createInterface({ input: jvm.stdout! }).on('line', (line) => {
+      const said = JSON.parse(line) as Said
+      if (said.id !== undefined) this.#listeners.get(said.id)?.(said)
+    })
+    jvm.on('exit', (code) => {
+      this.#ended = new Error(`the agent ended with ${code}`)
+      for (const listener of this.#listeners.values()) listener({ error: this.#ended.message })
+    })
+  }
+
+  /** One operation and its first answer. @throws what the agent says went wrong */
+  async ask(op: string, fields: object): Promise<Said> {
+    const id = `${op}-${++this.#ids}`
+    try {
+      return await this.#first(id, op, fields)
+    } finally {
+      this.#listeners.delete(id)
+    }
+  }
+
+  /** @param fields as `produce` at the head of Agent.java */
+  async produce(fields: object): Promise<readonly Sent[]> {
+    return (await this.ask('produce', fields)).results ?? []
+  }
+
+  /** @param fields as `consume` at the head of Agent.java */
+  async consume(fields: object): Promise<Listening> {
+    const id = `consume-${++this.#ids}`
+    const heard: Heard[] = []
+    let look = (): void => undefined
+    await this.#first(id, 'consume', fields, ({ message }) => {
+      if (typeof message !== 'object') return
+      heard.push(message)
+      look()
+    })
+    return {
+      id,
+      heard,
+      has: (count, ms) =>
+        new Promise((resolve) => {
+          const timer = setTimeout(() => resolve(false), ms)
+          look = () => {
+            if (heard.length < count) return
+            clearTimeout(timer)
+            resolve(true)
+          }
+          look()
+        }),
+      stop: async () => {
+        await this.ask('stop', { of: id })
+        this.#listeners.delete(id)
+      },
+    }
+  }
+
+  /** Stops everything in the JVM and waits for its end. */
+  async close(): Promise<void> {
+    if (this.#ended) return
+    const gone = new Promise((resolve) => this.#jvm.once('exit', resolve))
+    this.#write({ op: 'exit', id: 'exit' })
+    const timer = setTimeout(() => this.#jvm.kill('SIGKILL'), 20_000)
+    await gone
+    clearTimeout(timer)
+  }
+
+  #first(id: string, op: string, fields: object, more?: (said: Said) => void): Promise<Said> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    return new Promise((resolve, reject) => {
+      this.#listeners.set(id, (said) => {
+        if (said.error !== undefined) reject(new Error(`${said.error}: ${String(said.message)}`))
+        else if (said.started || said.results || said.stopped !== undefined) resolve(said)
+        else more?.(said)
+      })
+      this.#write({ op, id, ...fields })
+    })
+  }
+
+  #write(operation: object): void {
+    this.#jvm.stdin!.write(`${JSON.stringify(operation)}\n`)
+  }
+}
