@@ -3,7 +3,8 @@ import type { Core } from './core.ts'
 import type { Cursor, Held } from './cursor.ts'
 import { writeSettled } from './events.ts'
 import type { GroupTopic } from './groups.ts'
-import { again, appendTo, topicForPublish } from './publish.ts'
+import { again, appendTo } from './publish.ts'
+import { topicOrNew } from './topicCommands.ts'
 import { deadTopic, type QueueState } from './topics.ts'
 
 /** A dead letter waits for people, not for a delivery time that has passed. */
@@ -22,7 +23,7 @@ export const copyToDead = (
     [system.deadTopic]: message.property(system.retryTopic) ?? message.topic,
     [system.deadId]: message.property(system.originId) ?? message.offsetMsgId,
   })
-  const target = topicForPublish(core, topic)
+  const target = topicOrNew(core, topic)
   appendTo(core, target.pick(undefined), again(message, packed, topic), { reconsumeTimes: attempt - 1, chained })
 }
 

@@ -19,7 +19,7 @@ import type { GroupState, GroupTopic } from './groups.ts'
 import { offsetOf } from './offsets.ts'
 import { flag } from './queueIndex.ts'
 import { type Wanted, wantedOf } from './read.ts'
-import { topicOf } from './topicCommands.ts'
+import { topicOrNew } from './topicCommands.ts'
 import type { QueueState, Reader, TopicState } from './topics.ts'
 
 /** Index entries that one pop looks at before it lets others run. */
@@ -354,7 +354,7 @@ const gatherOnce = async (ask: Ask): Promise<Replies['pop'] | undefined> => {
 }
 
 const askOf = async (core: Core, command: PopCommand, source: GroupSource, context: Context): Promise<Ask> => {
-  const topic = topicOf(core, source.topic)
+  const topic = topicOrNew(core, source.topic)
   const group = core.state.group(source.group)
   const groupTopic = group.topic(source.topic)
   const { queue: one } = source

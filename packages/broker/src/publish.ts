@@ -9,25 +9,15 @@ import {
   writeRecord,
 } from '@sluice/remoting'
 import type { Core } from './core.ts'
-import { noInbox, topicNotFound, unsupported } from './errors.ts'
+import { noInbox, unsupported } from './errors.ts'
 import { type Prelude, writePrelude } from './events.ts'
-import { createTopic } from './topicCommands.ts'
-import { checkTopicName, checkType, isSystemTopic, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
+import { topicOrNew } from './topicCommands.ts'
+import { checkType, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
 
 /** Furthest that a delivery may lie ahead. Source: RocketMQ's timerMaxDelaySec is 3 days; ours is bound by disk only. */
 export const DELAY_MAX = 366 * 24 * 3600 * 1000
 /** Messages of one command. */
 export const MESSAGES_MAX = 10_000
-
-/** @throws Fault 'topicNotFound', 'invalid', 'limit' about 'topic' */
-export const topicForPublish = (core: Core, name: string): TopicState => {
-  const topic = core.state.topics.get(name)
-  if (topic) return topic
-  checkTopicName(name)
-  const system = isSystemTopic(name)
-  if (!system && !core.settings.autoCreateTopics) throw topicNotFound(name)
-  return createTopic(core, { topic: name, queues: system ? 1 : core.settings.defaultQueues, type: 'mixed' })
-}
 
 /** A record appended, with what it is known by. Not durable before the log says so. */
 export interface Appended {
@@ -139,7 +129,7 @@ export const publishOne = (
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
   const now = core.now()
   const at = deliverAt(message, now)
-  const topic = topicForPublish(core, message.topic)
+  const topic = topicOrNew(core, message.topic)
   checkType(message, topic.spec, into !== undefined && into.index >= 0, at)
   const queue = queueOf(topic, message, into)
   if (at === undefined || at <= now) return appendTo(core, queue, message, more).stored

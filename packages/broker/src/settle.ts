@@ -7,9 +7,10 @@ import { receiptExpired } from './errors.ts'
 import { writeRenewed, writeSettled } from './events.ts'
 import { backoffOf, type GroupTopic } from './groups.ts'
 import { leaseOf, wakeNext, wakeWhenDue } from './pop.ts'
-import { again, appendTo, delay, refusal, topicForPublish } from './publish.ts'
+import { again, appendTo, delay, refusal } from './publish.ts'
 import { recordAt } from './read.ts'
 import { settleSlots } from './slots.ts'
+import { topicOrNew } from './topicCommands.ts'
 import { retryTopic } from './topics.ts'
 
 type Failed = Replies['settle']['failed'][number]
@@ -114,7 +115,7 @@ const sendBack = async (core: Core, receipt: Lease, outcome: Retry): Promise<und
     [system.retryTopic]: message.property(system.retryTopic) ?? message.topic,
     [system.originId]: message.property(system.originId) ?? message.offsetMsgId,
   })
-  const queue = topicForPublish(core, name).pick(undefined)
+  const queue = topicOrNew(core, name).pick(undefined)
   const copy = again(message, packed, name)
   const more = { reconsumeTimes: outcome.counts ? attempt : attempt - 1 }
   const after = outcome.after ?? backoffOf(spec, attempt)

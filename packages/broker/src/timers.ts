@@ -2,8 +2,9 @@ import type { Message } from '@sluice/core'
 import { deliverAtOf, editProperties, PropertyView, type StoredRecord, system, viewRecord } from '@sluice/remoting'
 import type { Core } from './core.ts'
 import { writeDelayDone } from './events.ts'
-import { again, appendTo, topicForPublish } from './publish.ts'
+import { again, appendTo } from './publish.ts'
 import type { Delayed } from './state.ts'
+import { topicOrNew } from './topicCommands.ts'
 
 const RUN = 256
 const relative: ReadonlySet<string> = new Set([system.delayLevel, system.delaySeconds, system.delayMs])
@@ -65,7 +66,7 @@ export class Timers {
     const core = this.#core
     const { state, log } = core
     try {
-      const topic = topicForPublish(core, message.topic)
+      const topic = topicOrNew(core, message.topic)
       const queue = (delayed.queue >= 0 ? topic.queues[delayed.queue] : undefined) ?? topic.pick(message.group)
       appendTo(core, queue, atTime(message, delayed.at), { reconsumeTimes: message.reconsumeTimes, chained: true })
     } catch (error) {

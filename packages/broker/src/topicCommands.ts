@@ -4,6 +4,9 @@ import { topicNotFound } from './errors.ts'
 import { writeTopic } from './events.ts'
 import { checkTopicName, isSystemTopic, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
 
+/** The name under which RocketMQ clients ask for what a topic of theirs would be. There is no such topic. */
+export const TEMPLATE_TOPIC = 'TBW102'
+
 /**
  * Made or changed; durable with the next sync.
  * @throws Fault 'invalid' about 'topic' or 'queues', 'limit' about 'topic'
@@ -28,6 +31,19 @@ export const topicOf = (core: Core, name: string): TopicState => {
   return createTopic(core, { topic: name, queues: 1, type: 'mixed' })
 }
 
+/**
+ * Of a producer or consumer: made on first use, unless that is switched off.
+ * @throws Fault 'topicNotFound', 'invalid', 'limit' about 'topic'
+ */
+export const topicOrNew = (core: Core, name: string): TopicState => {
+  const topic = core.state.topics.get(name)
+  if (topic) return topic
+  checkTopicName(name)
+  const { autoCreateTopics, defaultQueues } = core.settings
+  if (isSystemTopic(name) || !autoCreateTopics || name === TEMPLATE_TOPIC) return topicOf(core, name)
+  return createTopic(core, { topic: name, queues: defaultQueues, type: 'mixed' })
+}
+
 /** @throws Fault 'topicNotFound', 'invalid' about 'queue' */
 export const queueFor = (core: Core, topic: string, index: number): QueueState => {
   const queue = topicOf(core, topic).queues[index]
@@ -40,5 +56,15 @@ export const topicInfo = (topic: TopicState): TopicInfo => ({
   routes: topic.queues.map(({ queue }) => ({ queue, number: queue.index, readable: true, writable: true })),
 })
 
-export const topic = async (core: Core, command: CommandOf<'topic'>): Promise<Replies['topic']> =>
-  topicInfo(topicOf(core, command.topic))
+/** Asking makes no topic, but the template says what one that is made on first use would be. */
+export const topic = async (core: Core, command: CommandOf<'topic'>): Promise<Replies['topic']> => {
+  const { autoCreateTopics, defaultQueues, node } = core.settings
+  if (command.topic !== TEMPLATE_TOPIC || !autoCreateTopics) return topicInfo(topicOf(core, command.topic))
+  const routes = Array.from({ length: defaultQueues }, (_, index) => ({
+    queue: { topic: TEMPLATE_TOPIC, node, index },
+    number: index,
+    readable: true,
+    writable: true,
+  }))
+  return { topic: TEMPLATE_TOPIC, queues: defaultQueues, type: 'mixed', routes }
+}
