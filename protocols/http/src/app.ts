@@ -136,6 +136,7 @@ const addHooks = (
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     const { headers, raw } = request
+    if (raw.httpVersionMajor !== 1) throw new Fault('malformed', 'not HTTP/1.0 or HTTP/1.1')
     if (headers.host === undefined && raw.httpVersion === '1.1') throw new Fault('malformed', 'no Host header')
     if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
       throw new Refusal('expectation', 'the only expectation known here is 100-continue')

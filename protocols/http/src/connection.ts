@@ -99,7 +99,7 @@ export class HttpConnection implements Connection {
 
   /** Nothing is waited for any more. */
   get leaving(): boolean {
-    return this.state !== 'serving' || this.#heardAll
+    return this.state !== 'serving' || this.#heardAll || this.#unwanted
   }
 
   // ── Requests ────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +131,7 @@ export class HttpConnection implements Connection {
   }
 
   #endIfUnwanted(): void {
-    if (this.#unwanted && this.#requests.size === 0) this.#linger()
+    if (this.#unwanted && this.idle) this.#linger()
   }
 
   /**
@@ -223,12 +223,17 @@ export class HttpConnection implements Connection {
   }
 
   end(force: boolean): void {
-    if (force) {
-      this.#closing = true
-      this.#wake()
-      if (this.busy > 0) this.#socket.destroy()
-      else this.#linger()
-    } else if (this.busy === 0 && this.#requests.size === 0) this.#linger()
+    if (!force) {
+      if (this.busy === 0 && this.idle) this.#linger()
+      return
+    }
+    const busy = this.busy > 0
+    this.#closing = true
+    this.#unwanted = true
+    this.#wake()
+    if (busy) this.#socket.destroy()
+    else if (this.idle) this.#linger()
+    else this.#destroyLater() // polls and streams that were woken say their last word
   }
 
   tick(now: EpochMs): void {
@@ -277,6 +282,10 @@ export class HttpConnection implements Connection {
     this.#socket.removeAllListeners('data').on('data', ignore)
     // Reading on keeps the kernel from answering late bytes with a reset, which would erase the last answer.
     this.#socket.resume()
+    this.#destroyLater()
+  }
+
+  #destroyLater(): void {
     const stop = this.#gateway.clock.after(LINGER_MS, () => this.#socket.destroy())
     this.#socket.once('close', stop)
   }
