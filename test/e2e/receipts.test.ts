@@ -19,7 +19,7 @@ interface Setters {
   setName(name: string): this
   setGroup(group: unknown): this
   setTopic(topic: unknown): this
-  addEntries(entry: unknown): this
+  addEntries(entry: unknown): unknown
   setMessageId(id: string): this
   setReceiptHandle(handle: string): this
 }
@@ -36,13 +36,14 @@ interface AckClient {
 
 const OK = 20000
 const INVALID_RECEIPT_HANDLE = 40013
-const INVISIBLE_MS = 10_000
+const INVISIBLE_MS = 5_000
 
 const ackOverGrpc = (port: number, group: string, topic: string, handle: string): Promise<number> => {
   const client = new MessagingServiceClient(`127.0.0.1:${port}`, credentials.createInsecure())
   const resource = (name: string) => new definition.Resource!().setName(name)
   const entry = new service.AckMessageEntry!().setMessageId('01'.padEnd(34, '0')).setReceiptHandle(handle)
-  const request = new service.AckMessageRequest!().setGroup(resource(group)).setTopic(resource(topic)).addEntries(entry)
+  const request = new service.AckMessageRequest!().setGroup(resource(group)).setTopic(resource(topic))
+  request.addEntries(entry)
   const metadata = new Metadata()
   metadata.set('x-mq-client-id', 'receipts-test')
   return new Promise((resolve, reject) => {

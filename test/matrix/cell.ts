@@ -76,6 +76,23 @@ export const runCell = async ({
     assert.deepEqual(lost, expectedLosses(from, to), 'losses')
   } finally {
     await Promise.allSettled([producer.close(), consumer.close()])
+    await allGone(gateway, [from, to])
+  }
+}
+
+const protocolsOf = (clients: readonly MatrixClient[]): ReadonlySet<string> =>
+  // fetch keeps its connections for the next request.
+  new Set(clients.map(({ name }) => name).filter((name) => name !== 'http'))
+
+/** Clients close a moment after they say so; the next cell must not count that as a lost connection. */
+const allGone = async (gateway: RunningGateway, clients: readonly MatrixClient[]): Promise<void> => {
+  const wanted = protocolsOf(clients)
+  for (let turn = 0; turn < 250; turn++) {
+    const open = Object.entries(await counters(gateway, 'sluice_connections{')).filter(
+      ([name, value]) => value > 0 && [...wanted].some((protocol) => name.includes(`"${protocol}"`)),
+    )
+    if (open.length === 0) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

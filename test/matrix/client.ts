@@ -32,6 +32,8 @@ export interface MatrixClient {
   readonly refusesEmpty: boolean
   /** Path below the topic that its producer publishes to, where the protocol has one. */
   readonly path?: string
+  /** What its producer says of the body, where its wire has a field for that. */
+  readonly contentType?: string
   /** Whether its producer's API says the id and the birth of a message. */
   readonly givesId: boolean
   producer(target: Target, topic: string): Promise<Producer>

@@ -15,6 +15,7 @@ export const assertReceived = (sample: Sample, got: Received, from: MatrixClient
   assert.equal(got.tag, travels('tag', to) ? sample.tag : undefined, `${where}: tag`)
   assert.deepEqual(got.keys, travels('keys', to) ? sample.keys : undefined, `${where}: keys`)
   assert.equal(got.path, travels('path', to) ? from.path : undefined, `${where}: path`)
+  assert.equal(got.contentType, travels('contentType', to) ? from.contentType : undefined, `${where}: content type`)
   assert.deepEqual(got.properties ?? {}, travels('properties', to) ? sample.properties : {}, `${where}: properties`)
   if (from.givesId) assert.equal(got.id !== undefined, travels('id', to), `${where}: id`)
 }

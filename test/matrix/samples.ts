@@ -47,6 +47,7 @@ export interface Received {
   readonly path?: string
   /** User properties, in the order in which the client shows them. */
   readonly properties?: Readonly<Record<string, string>>
+  readonly contentType?: string
   readonly id?: string
   /** 1 at first. */
   readonly attempt?: number

@@ -25,6 +25,7 @@ const once = (
 
 const message = (sample: Sample): rhea.Message => ({
   subject: sample.tag,
+  content_type: CONTENT_TYPE,
   application_properties: { ...sample.properties, [names.keys]: sample.keys.join(' ') },
   body: rhea.message.data_section(sample.body),
 })
@@ -35,12 +36,14 @@ const close = async (connection: rhea.Connection): Promise<void> => {
   await closed
 }
 
+const CONTENT_TYPE = 'application/x-matrix'
 let counter = 0
 
 export const amqp: MatrixClient = {
   name: 'amqp',
   column: 'amqp',
   refusesEmpty: false,
+  contentType: CONTENT_TYPE,
   givesId: false,
   async producer(target, topic) {
     const { connection } = open(target, `matrix-producer-${++counter}`)
@@ -104,6 +107,7 @@ export const amqp: MatrixClient = {
         ...(got?.subject !== undefined && { tag: got.subject }),
         ...(keys !== undefined && { keys: keys.split(' ') }),
         ...(full !== undefined && { path: full.slice(topic.length + 1) }),
+        ...(got?.content_type !== undefined && { contentType: String(got.content_type) }),
         properties,
         ...(got?.message_id !== undefined && { id: String(got.message_id) }),
         attempt: (got?.delivery_count ?? 0) + 1,

@@ -82,12 +82,13 @@ export const grpc: MatrixClient = {
 }
 
 const received = (topic: string, view: MessageView) => {
-  const { [names.path]: full, ...properties } = Object.fromEntries(view.properties)
+  const { [names.path]: full, [names.contentType]: contentType, ...properties } = Object.fromEntries(view.properties)
   return {
     body: view.body,
     ...(view.tag !== undefined && { tag: view.tag }),
     keys: view.keys,
     ...(full !== undefined && { path: full.slice(topic.length + 1) }),
+    ...(contentType !== undefined && { contentType }),
     properties,
     id: view.messageId,
     attempt: view.deliveryAttempt ?? 1,

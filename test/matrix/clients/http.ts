@@ -5,6 +5,8 @@ import type { Sample } from '../samples.ts'
 const base = ({ host, port, tls }: Target): string => `${tls ? 'https' : 'http'}://${host}:${port}`
 const agent = new Agent({ keepAlive: true, rejectUnauthorized: false, maxSockets: 8 })
 
+const CONTENT_TYPE = 'application/x-matrix'
+
 interface Answer {
   readonly status: number
   readonly text: string
@@ -46,7 +48,7 @@ const post = async (
 
 const publish = (target: Target, topic: string, sample: Sample): Promise<Answer> => {
   const headers: Record<string, string> = {
-    'content-type': 'application/octet-stream',
+    'content-type': CONTENT_TYPE,
     'x-mq-tag': encodeURIComponent(sample.tag),
     'x-mq-key': sample.keys.map(encodeURIComponent).join(' '),
   }
@@ -63,6 +65,7 @@ interface HttpMessage {
   readonly tag?: string
   readonly keys?: readonly string[]
   readonly path?: string
+  readonly contentType?: string
   readonly properties?: Record<string, string>
   readonly attempt: number
 }
@@ -71,6 +74,7 @@ export const http: MatrixClient = {
   name: 'http',
   column: 'http',
   refusesEmpty: false,
+  contentType: CONTENT_TYPE,
   givesId: false,
   async producer(target, topic) {
     return {
@@ -109,6 +113,7 @@ export const http: MatrixClient = {
             ...(one.tag !== undefined && { tag: one.tag }),
             ...(one.keys && { keys: one.keys }),
             ...(one.path !== undefined && { path: one.path }),
+            ...(one.contentType !== undefined && { contentType: one.contentType }),
             properties: one.properties ?? {},
             id: one.messageId,
             attempt: one.attempt,

@@ -4,6 +4,7 @@ import { Inbox, type MatrixClient, type Target } from '../client.ts'
 import type { Sample } from '../samples.ts'
 
 const PATH = 'dev/1'
+const CONTENT_TYPE = 'application/x-matrix'
 
 const open = (target: Target, clientId: string): Promise<MqttClient> =>
   connectAsync(`${target.tls ? 'mqtts' : 'mqtt'}://${target.host}:${target.port}`, {
@@ -18,6 +19,7 @@ const publish = (client: MqttClient, topic: string, sample: Sample) =>
   client.publishAsync(`${topic}/${PATH}`, sample.body, {
     qos: 1,
     properties: {
+      contentType: CONTENT_TYPE,
       userProperties: { ...sample.properties, [names.tag]: sample.tag, [names.keys]: sample.keys.join(' ') },
     },
   })
@@ -29,6 +31,7 @@ export const mqtt: MatrixClient = {
   column: 'mqtt5',
   refusesEmpty: false,
   path: PATH,
+  contentType: CONTENT_TYPE,
   givesId: false,
   async producer(target, topic) {
     const client = await open(target, `matrix-producer-${++counter}`)
@@ -61,6 +64,7 @@ export const mqtt: MatrixClient = {
         ...(tag !== undefined && { tag }),
         ...(keys !== undefined && { keys: keys.split(' ') }),
         ...(path !== '' && { path }),
+        ...(packet.properties?.contentType !== undefined && { contentType: packet.properties.contentType }),
         properties: withoutBirth(properties),
         ...(id !== undefined && { id }),
         attempt: packet.dup ? 2 : 1,
