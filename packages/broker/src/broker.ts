@@ -17,9 +17,12 @@ import { admin, group } from './admin.ts'
 import { Core, type Counters } from './core.ts'
 import { unsupported } from './errors.ts'
 import { type FileLayer, realFiles } from './files.ts'
+import { Inboxes } from './inboxCommands.ts'
+import { popInbox } from './inboxPop.ts'
 import { Log } from './log.ts'
 import { Members } from './members.ts'
 import { commitOffset, queryOffset } from './offsets.ts'
+import { publishOnce } from './once.ts'
 import { popGroup } from './pop.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
@@ -30,6 +33,7 @@ import { type Bounds, defaultBounds, State } from './state.ts'
 import { Timers } from './timers.ts'
 import { topic } from './topicCommands.ts'
 import { NODE_NAME } from './topics.ts'
+import { Wills } from './wills.ts'
 
 export interface BrokerOptions {
   /** Directory of its own; made if it is not there. */
@@ -160,6 +164,7 @@ class LogBroker implements Broker {
   readonly #unlock: () => Promise<void>
   readonly #members: Members
   readonly #timers: Timers
+  readonly #inboxes: Inboxes
   #closed: Promise<void> | undefined
 
   constructor(options: BrokerOptions, core: Core, unlock: () => Promise<void>) {
@@ -171,6 +176,8 @@ class LogBroker implements Broker {
     this.nodes = new Set([this.node])
     this.#members = new Members(core)
     this.#timers = new Timers(core)
+    this.#inboxes = new Inboxes(core, new Wills(core))
+    this.#inboxes.recovered()
     core.delayed = () => this.#timers.schedule()
     this.#timers.schedule()
   }
@@ -185,12 +192,15 @@ class LogBroker implements Broker {
     const core = this.#core
     switch (command.kind) {
       case 'publish':
-        return publish(core, command, context)
+        return command.once ? publishOnce(core, command, context) : publish(core, command, context)
       case 'read':
         return read(core, command, context)
       case 'pop':
-        if (command.source.kind === 'group') return popGroup(core, command, command.source, context)
-        throw unsupported(`a pop of ${command.source.kind}`)
+        return this.#pop(command, context)
+      case 'open':
+        return this.#inboxes.open(command, context)
+      case 'bind':
+        return this.#inboxes.bind(command)
       case 'settle':
         return settle(core, command)
       case 'commitOffset':
@@ -218,10 +228,19 @@ class LogBroker implements Broker {
     }
   }
 
-  #leave({ what }: CommandOf<'leave'>, { session }: Context): ReplyTo<'leave'> {
-    if (what === 'all') this.#members.leaveAll(session.id)
-    else if ('group' in what) this.#members.leaveGroup(what.group, session.id)
-    else throw unsupported('an inbox')
+  #pop(command: CommandOf<'pop'>, context: Context): Promise<ReplyTo<'pop'>> {
+    const { source } = command
+    if (source.kind === 'group') return popGroup(this.#core, command, source, context)
+    if (source.kind === 'inbox') return popInbox(this.#core, command, source, context)
+    throw unsupported('a pop of half messages', 'type')
+  }
+
+  async #leave({ what }: CommandOf<'leave'>, { session }: Context): Promise<ReplyTo<'leave'>> {
+    if (what === 'all') {
+      this.#members.leaveAll(session.id)
+      this.#inboxes.leaveAll(session.id)
+    } else if ('group' in what) this.#members.leaveGroup(what.group, session.id)
+    else await this.#inboxes.leave(what)
     return {}
   }
 
@@ -258,6 +277,7 @@ class LogBroker implements Broker {
     core.closing = true
     for (const end of [...core.waiting]) end()
     this.#members.close()
+    this.#inboxes.close()
     await this.#timers.close()
     core.wheel.close()
     try {

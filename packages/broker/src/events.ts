@@ -222,53 +222,57 @@ export const readLeft = (body: BytesReader): Left => ({
   will: body.flag() ? 'keep' : 'drop',
 })
 
-/** One pop of a persistent inbox: how far each line was taken, and the slots that came of it. */
+/** One pop of a persistent inbox. Each item leaves the line it stood in. */
 export interface Taken {
   readonly inbox: string
-  /** Own pointers up to this place; −1: none. */
-  readonly own: Offset
-  readonly shares: readonly { readonly share: string; readonly pattern: string; readonly to: Offset }[]
-  readonly retained: number
-  readonly slots: readonly {
-    readonly slot: number
-    readonly place: Offset
-    readonly size: number
-    readonly attempt: number
-    /** Index into `shares`; −1: its own, −2: retained, −3: handed out again. */
-    readonly from: number
-    readonly notes: readonly string[] | undefined
-  }[]
+  readonly shares: readonly { readonly share: string; readonly pattern: string }[]
+  readonly items: readonly TakenItem[]
 }
+export interface TakenItem {
+  /** 0: settled on delivery. */
+  readonly slot: number
+  readonly place: Offset
+  readonly size: number
+  readonly attempt: number
+  /** Index into `shares`, or one of the three below. */
+  readonly from: number
+  readonly notes: readonly string[] | undefined
+}
+export const FROM_OWN = -1
+export const FROM_RETAINED = -2
+export const FROM_SLOTS = -3
+
 export const writeTaken = (taken: Taken): Buffer => {
-  const writer = begin(INBOX_TAKEN).text(taken.inbox).number(taken.own).number(taken.shares.length)
-  for (const { share, pattern, to } of taken.shares) writer.text(share).text(pattern).number(to)
-  writer.number(taken.retained).number(taken.slots.length)
-  for (const { slot, place, size, attempt, from, notes } of taken.slots) {
+  const writer = begin(INBOX_TAKEN).text(taken.inbox).number(taken.shares.length)
+  for (const { share, pattern } of taken.shares) writer.text(share).text(pattern)
+  writer.number(taken.items.length)
+  for (const { slot, place, size, attempt, from, notes } of taken.items) {
     writer
       .number(slot)
       .number(place)
       .number(size)
       .number(attempt)
-      .number(from + 2)
-    writer.number(notes?.length ?? 0)
-    for (const note of notes ?? []) writer.text(note)
+      .number(from + 3)
+    putNotes(writer, notes)
   }
   return writer.done()
 }
 export const readTaken = (body: BytesReader): Taken => ({
   inbox: body.text(),
-  own: body.number(),
-  shares: body.list(() => ({ share: body.text(), pattern: body.text(), to: body.number() })),
-  retained: body.number(),
-  slots: body.list(() => ({
+  shares: body.list(() => ({ share: body.text(), pattern: body.text() })),
+  items: body.list(() => ({
     slot: body.number(),
     place: body.number(),
     size: body.number(),
     attempt: body.number(),
-    from: body.number() - 2,
+    from: body.number() - 3,
     notes: readNotes(body),
   })),
 })
+export const putNotes = (writer: BytesWriter, notes: readonly string[] | undefined): void => {
+  writer.number(notes?.length ?? 0)
+  for (const note of notes ?? []) writer.text(note)
+}
 export const readNotes = (body: BytesReader): readonly string[] | undefined => {
   const notes = body.list(() => body.text())
   return notes.length > 0 ? notes : undefined

@@ -1,4 +1,124 @@
 import type { BytesReader } from './bytes.ts'
+import * as events from './events.ts'
+import { bindingKey, type InboxState, type Line } from './inboxes.ts'
+import { bind, bindShare, endInbox, endShare, giveToShare, unbind } from './inboxState.ts'
 import type { State } from './state.ts'
 
-export const replayInbox = (_state: State, _kind: number, _body: BytesReader): void => undefined
+/** Inbox events read again. Inboxes that are not written down have none, and are gone after a restart. */
+export const replayInbox = (state: State, kind: number, body: BytesReader): void => {
+  switch (kind) {
+    case events.INBOX_OPENED:
+      return opened(state, events.readOpened(body))
+    case events.INBOX_BOUND:
+      return bound(state, events.readBound(body))
+    case events.INBOX_LEFT:
+      return left(state, events.readLeft(body))
+    case events.INBOX_TAKEN:
+      return taken(state, events.readTaken(body))
+    case events.INBOX_SETTLED:
+      return settled(state, events.readSlotsSettled(body))
+    case events.SHARE_SETTLED: {
+      const { share, pattern, places } = events.readShareSettled(body)
+      const line = state.shares.get(bindingKey(pattern, share))
+      for (const place of places) line?.remove(place)
+      return
+    }
+    case events.SHARE_GONE: {
+      const share = body.text()
+      return endShare(state, bindingKey(body.text(), share))
+    }
+    case events.INCOMING: {
+      const { inbox, slot, stored } = events.readIncoming(body, state.node)
+      state.inboxes.get(inbox)?.incoming.set(slot, stored)
+      return
+    }
+    case events.ONCE: {
+      const { key, until, stored } = events.readOnce(body, state.node)
+      if (stored.length > 0) state.keep(key, until, stored)
+      return
+    }
+    case events.WILL_DONE: {
+      const name = body.text()
+      const inbox = state.inboxes.get(name)
+      if (inbox) inbox.will = undefined
+      state.wills.delete(name)
+      return
+    }
+  }
+}
+
+const opened = (state: State, event: events.Opened): void => {
+  const before = state.inboxes.get(event.inbox)
+  if (before && event.fresh) endInbox(state, before, 0)
+  const inbox = state.inbox(event.inbox)
+  inbox.epoch = event.epoch
+  inbox.client = event.client
+  inbox.expiry = event.expiry
+  inbox.leftAt = 0
+  inbox.logged = true
+  inbox.will = event.will
+  state.wills.delete(event.inbox)
+  state.epoch = Math.max(state.epoch, event.epoch)
+}
+
+const bound = (state: State, { inbox: name, add, remove }: events.BoundEvent): void => {
+  const inbox = state.inboxes.get(name)
+  if (!inbox) {
+    for (const binding of add) if (binding.share !== undefined) bindShare(state, binding)
+    return
+  }
+  for (const { pattern, share } of remove) unbind(state, inbox, pattern, share)
+  for (const binding of add) bind(state, inbox, binding)
+}
+
+const left = (state: State, { inbox: name, at, expiry, will }: events.Left): void => {
+  const inbox = state.inboxes.get(name)
+  if (!inbox) return
+  if (will === 'drop') inbox.will = undefined
+  inbox.leftAt = at
+  inbox.expiry = expiry
+  if (expiry > 0) return
+  if (inbox.will)
+    state.wills.set(name, { record: inbox.will.record, client: inbox.client, fireAt: at + inbox.will.after })
+  endInbox(state, inbox, at)
+}
+
+const taken = (state: State, { inbox: name, shares, items }: events.Taken): void => {
+  const inbox = state.inboxes.get(name)
+  if (!inbox) return
+  for (const { slot, place, size, attempt, from, notes } of items) {
+    if (from === events.FROM_SLOTS) {
+      const known = inbox.slots.get(slot)
+      if (known) known.attempt = attempt
+      continue
+    }
+    if (from === events.FROM_RETAINED) inbox.retained.shift()
+    const named = from >= 0 ? shares[from] : undefined
+    const share = named && state.shares.get(bindingKey(named.pattern, named.share))
+    const line: Line | undefined = from === events.FROM_OWN ? inbox : share
+    line?.remove(place)
+    if (slot === 0) continue
+    const retained = from === events.FROM_RETAINED
+    inbox.slots.set(slot, { slot, place, size, notes, attempt, received: false, retained, share })
+  }
+}
+
+const settled = (state: State, { inbox: name, way, how, slots }: events.SlotsSettled): void => {
+  const inbox = state.inboxes.get(name)
+  if (!inbox) return
+  for (const slot of slots) {
+    if (way === 'in') inbox.incoming.delete(slot)
+    else settleSlot(inbox, slot, how)
+  }
+}
+
+const settleSlot = (inbox: InboxState, number: number, how: events.SlotsSettled['how']): void => {
+  const slot = inbox.slots.get(number)
+  if (!slot) return
+  if (how === 'received') {
+    slot.received = true
+    return
+  }
+  inbox.slots.delete(number)
+  if (how === 'back') giveToShare(slot)
+}

@@ -25,7 +25,7 @@ export interface SlotState extends Pointer {
 }
 
 export interface Will {
-  /** A record of the message: where it will go is decided when it is published. */
+  /** The message as a record that stands in no queue yet. */
   readonly record: Buffer
   readonly after: Ms
 }
@@ -72,11 +72,11 @@ export abstract class Line implements Touched {
     return pointer
   }
 
-  /** Forgets everything up to this place. Calls `seen` for what it forgot. */
-  takeTo(place: number, seen?: (pointer: Pointer) => void): void {
-    while (this.pointers.length > 0 && this.pointers.placeAt(0) <= place) {
-      const pointer = this.take()
-      seen?.(pointer)
+  /** Forgets what lies below this place of the log. */
+  dropBelow(place: number): void {
+    while (this.pointers.length > 0 && this.pointers.placeAt(0) < place) {
+      this.take()
+      this.dropped++
     }
   }
 
@@ -110,6 +110,8 @@ export class InboxState extends Line {
   /** Who has it open; undefined: nobody. */
   session: string | undefined
   expiry: Ms = 0
+  /** The log knows of it. */
+  logged = false
   /** When it was left; 0: it is open. */
   leftAt: EpochMs = 0
   readonly bindings = new Map<string, Bound>()
@@ -127,6 +129,8 @@ export class InboxState extends Line {
   unfire: (() => void) | undefined
   #nextSlot = 1
   turn = 0
+  /** It ended or was opened anew: who still holds it must not use it. */
+  ended = false
 
   constructor(name: string) {
     super()
@@ -179,11 +183,13 @@ export class ShareState extends Line {
     return bindingKey(this.pattern, this.share)
   }
 
-  /** The member that waits longest; each draws once and waits behind the others. */
+  /** As many members as there are messages, those that wait longest first. */
   wake(): void {
+    let left = this.visible
     for (const member of [...this.members]) {
-      if (this.visible === 0) return
+      if (left <= 0) return
       if (member.parked.size === 0) continue
+      left--
       this.members.delete(member)
       this.members.add(member)
       member.wake()

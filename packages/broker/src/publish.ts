@@ -103,7 +103,8 @@ const deliverAt = (message: Message, now: number): number | undefined => {
   return at
 }
 
-const check = (core: Core, message: Message): void => {
+/** @throws Fault 'unsupported' about 'type', 'tooLarge' about 'body' */
+export const checkMessage = (core: Core, message: Message): void => {
   if (message.half) throw unsupported('a half message', 'type')
   if (message.body.length > core.settings.bodyBytes)
     throw new Fault('tooLarge', `body of ${message.body.length} bytes is over ${core.settings.bodyBytes}`, {
@@ -125,7 +126,7 @@ export const publishOne = (
   into: Queue | { inbox: string } | undefined,
   more: AppendMore,
 ): Stored => {
-  check(core, message)
+  checkMessage(core, message)
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
   const now = core.now()
   const at = deliverAt(message, now)

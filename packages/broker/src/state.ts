@@ -46,6 +46,18 @@ export interface Delayed {
   readonly queue: number
 }
 
+/** The first answer to a publish under a key. A promise: it is still on its way. */
+export interface Kept {
+  readonly until: EpochMs
+  readonly stored: readonly Stored[] | Promise<readonly Stored[]>
+}
+
+export interface PendingWill {
+  readonly record: Buffer
+  readonly client: string
+  readonly fireAt: EpochMs
+}
+
 export interface Pointed {
   readonly place: number
   readonly size: number
@@ -66,12 +78,10 @@ export class State {
   readonly retained = new Map<string, Pointed>()
   readonly delayed = new Map<number, Delayed>()
   readonly #due = new Heap<Delayed>()
-  readonly once = new Map<
-    string,
-    { readonly until: EpochMs; readonly stored: readonly Stored[] | Promise<readonly Stored[]> }
-  >()
+  readonly once = new Map<string, Kept>()
+  readonly #onceDue = new Heap<string>()
   /** Wills of inboxes that are gone, by the inbox's name. */
-  readonly wills = new Map<string, { readonly record: Buffer; readonly fireAt: EpochMs }>()
+  readonly wills = new Map<string, PendingWill>()
   epoch = 0
   storedAt: EpochMs = 0
   /** Told of what readers must not see before it is durable. */
@@ -156,6 +166,22 @@ export class State {
     }
     const full = fullTopic(message.topic, factsOf(message))
     if (this.retained.get(full)?.place === copy) this.retained.set(full, { place, size })
+  }
+
+  keep(key: string, until: EpochMs, stored: Kept['stored']): void {
+    if (!this.once.has(key)) this.#onceDue.push(until, key)
+    this.once.set(key, { until, stored })
+  }
+
+  /** Forgets the keys whose time is over. */
+  forgetKeys(now: EpochMs): void {
+    for (;;) {
+      const key = this.#onceDue.first(() => true)
+      const kept = key === undefined ? undefined : this.once.get(key)
+      if (key === undefined || (kept && kept.until > now)) return
+      this.#onceDue.shift()
+      this.once.delete(key)
+    }
   }
 
   /** Those whose time has come; they stay known until they are moved. */

@@ -1,0 +1,263 @@
+import {
+  type Binding,
+  type CommandOf,
+  type Context,
+  checkPattern,
+  type EpochMs,
+  Fault,
+  type Ms,
+  type Replies,
+} from '@sluice/core'
+import type { Core } from './core.ts'
+import { noInbox, staleEpoch, unsupported } from './errors.ts'
+import { type BoundEvent, writeBound, writeLeft, writeOpened, writeShareGone } from './events.ts'
+import { bindingKey, boundOf, type InboxState, type ShareState, type Will } from './inboxes.ts'
+import { bind, endInbox, endShare, unbind } from './inboxState.ts'
+import { KEEP_WILL_MS, type Wills } from './wills.ts'
+
+const NAME_MAX = 1024
+/** A share without members keeps its messages so long. */
+export const SHARE_KEEP_MS: Ms = 3_600_000
+const SWEEP_MS = 10_000
+
+/** @throws Fault 'notFound' about 'inbox', 'conflict' about 'epoch' */
+export const inboxOf = (core: Core, name: string, epoch: number): InboxState => {
+  const inbox = core.state.inboxes.get(name)
+  if (!inbox) throw noInbox(name)
+  if (inbox.epoch !== epoch) throw staleEpoch()
+  return inbox
+}
+
+/** Opening, leaving and binding inboxes. */
+export class Inboxes {
+  readonly #core: Core
+  readonly #wills: Wills
+  /** What each session has open. */
+  readonly #open = new Map<string, Set<InboxState>>()
+  readonly #stop: () => void
+
+  constructor(core: Core, wills: Wills) {
+    this.#core = core
+    this.#wills = wills
+    this.#stop = core.clock.every(SWEEP_MS, () => this.#sweep())
+  }
+
+  close(): void {
+    this.#stop()
+  }
+
+  /** After a start nobody has anything open: what is not to be kept ends, and the rest begins to expire. */
+  recovered(): void {
+    const { state } = this.#core
+    const now = this.#core.clock.now()
+    for (const inbox of [...state.inboxes.values()]) {
+      if (inbox.expiry === 0) this.#end(inbox, now, inbox.will && { will: inbox.will, after: KEEP_WILL_MS })
+      else {
+        if (inbox.leftAt === 0) this.#wills.later(inbox, Math.max(KEEP_WILL_MS, inbox.will?.after ?? 0))
+        else if (inbox.will) this.#wills.later(inbox, inbox.leftAt + inbox.will.after - now)
+        inbox.leftAt ||= now
+        this.#expireLater(inbox)
+      }
+    }
+    for (const share of state.shares.values()) if (share.members.size === 0) share.leftAt ||= now
+    this.#wills.recovered()
+  }
+
+  /** @throws Fault 'limit' or 'invalid' about 'inbox' */
+  async open(command: CommandOf<'open'>, { session }: Context): Promise<Replies['open']> {
+    const core = this.#core
+    const { state, log } = core
+    const { inbox: name, fresh, expiry } = command
+    if (name === '' || Buffer.byteLength(name) > NAME_MAX)
+      throw new Fault('invalid', `an inbox name has 1 to ${NAME_MAX} bytes`, { about: 'inbox' })
+    log.admit()
+    const will = command.will && this.#wills.encode(command.will, session.remoteAddress)
+    const known = state.inboxes.get(name)
+    if (!known && state.inboxes.size >= state.bounds.inboxes)
+      throw new Fault('limit', `there are ${state.inboxes.size} inboxes already`, { about: 'inbox' })
+    const wasLogged = known?.logged ?? false
+    if (known) this.#takeOver(known, session.id, fresh)
+    else this.#wills.back(name, session.client, fresh)
+    if (known && fresh) endInbox(state, known, core.clock.now())
+    const inbox = state.inbox(name)
+    state.epoch = Math.max(core.clock.now(), state.epoch + 1)
+    inbox.epoch = state.epoch
+    inbox.client = session.client
+    inbox.session = session.id
+    inbox.expiry = expiry
+    inbox.leftAt = 0
+    inbox.will = will
+    inbox.unexpire?.()
+    inbox.unexpire = undefined
+    inbox.redeliver = [...inbox.slots.values()]
+    this.#opened(session.id, inbox)
+    inbox.logged = expiry > 0 || will !== undefined || wasLogged
+    if (inbox.logged) {
+      const { epoch, client } = inbox
+      log.append(writeOpened({ inbox: name, epoch, fresh, expiry, client, ...(will && { will }) }))
+      await log.done()
+    }
+    return { existed: known !== undefined && !fresh, epoch: inbox.epoch, incoming: [...inbox.incoming.keys()] }
+  }
+
+  /** @throws Fault 'conflict' about 'epoch': it was opened anew, and its new holder keeps it */
+  async leave(what: { inbox: string; epoch: number; expiry?: Ms; will: 'drop' | 'fire' | 'keep' }): Promise<void> {
+    const inbox = this.#core.state.inboxes.get(what.inbox)
+    if (!inbox) return
+    if (inbox.epoch !== what.epoch) throw staleEpoch()
+    this.#left(inbox, what.expiry ?? inbox.expiry, what.will)
+    await this.#core.log.done()
+  }
+
+  /** A session ended without leaving: the will of each of its inboxes is fired. */
+  leaveAll(session: string): void {
+    const open = this.#open.get(session)
+    if (!open) return
+    for (const inbox of [...open]) this.#left(inbox, inbox.expiry, 'fire')
+    this.#open.delete(session)
+  }
+
+  /** @throws Fault 'notFound' about 'inbox', 'conflict' about 'epoch' */
+  async bind(command: CommandOf<'bind'>): Promise<Replies['bind']> {
+    const core = this.#core
+    core.log.admit()
+    const inbox = inboxOf(core, command.inbox, command.epoch)
+    const remove = this.#removed(inbox, command)
+    for (const { pattern, share } of remove) this.#unbind(inbox, pattern, share)
+    const granted: (true | Fault)[] = []
+    const existed: boolean[] = []
+    const add: Binding[] = []
+    for (const binding of command.add) {
+      try {
+        this.#check(inbox, binding)
+        existed.push(bind(core.state, inbox, binding))
+        granted.push(true)
+        add.push(binding)
+      } catch (error) {
+        granted.push(Fault.from(error))
+        existed.push(inbox.bindings.has(bindingKey(binding.pattern, binding.share)))
+      }
+    }
+    await this.#bound({ inbox: inbox.name, add, remove }, inbox)
+    inbox.wake()
+    return { granted, existed }
+  }
+
+  /** A share is written down even when the inbox that made it is not: it outlives it. */
+  async #bound(event: BoundEvent, inbox: InboxState): Promise<void> {
+    const { log } = this.#core
+    const written = inbox.persistent
+      ? event
+      : { inbox: '', add: event.add.filter(({ share }) => share !== undefined), remove: [] }
+    if (written.add.length === 0 && written.remove.length === 0) return
+    log.append(writeBound(written))
+    await log.done()
+  }
+
+  #removed(inbox: InboxState, { add, remove }: CommandOf<'bind'>): BoundEvent['remove'] {
+    if (remove !== 'others')
+      return remove.filter(({ pattern, share }) => inbox.bindings.has(bindingKey(pattern, share)))
+    const stay = new Set(add.map(({ pattern, share }) => bindingKey(pattern, share)))
+    return [...inbox.bindings.values()]
+      .map(({ binding: { pattern, share } }) => ({ pattern, ...(share !== undefined && { share }) }))
+      .filter(({ pattern, share }) => !stay.has(bindingKey(pattern, share)))
+  }
+
+  #unbind(inbox: InboxState, pattern: string, share: string | undefined): void {
+    const { state } = this.#core
+    const key = bindingKey(pattern, share)
+    unbind(state, inbox, pattern, share)
+    const left = share === undefined ? undefined : state.shares.get(key)
+    // Its last member said that it wants no more of it: unlike one whose session ended.
+    if (left?.members.size === 0) this.#endShare(left)
+  }
+
+  #endShare({ share, pattern, key }: ShareState): void {
+    this.#core.log.append(writeShareGone(share, pattern))
+    endShare(this.#core.state, key)
+  }
+
+  #check(inbox: InboxState, binding: Binding): void {
+    const { state } = this.#core
+    checkPattern(binding.pattern)
+    if (binding.from !== undefined && binding.from !== 'max')
+      throw unsupported('a binding from another time than now', 'from')
+    boundOf(binding, inbox)
+    const key = bindingKey(binding.pattern, binding.share)
+    if (!inbox.bindings.has(key) && inbox.bindings.size >= state.bounds.bindings)
+      throw new Fault('limit', `the inbox has ${inbox.bindings.size} bindings already`, { about: 'pattern' })
+    if (binding.share !== undefined && !state.shares.has(key) && state.shares.size >= state.bounds.inboxes)
+      throw new Fault('limit', `there are ${state.shares.size} shares already`, { about: 'share' })
+  }
+
+  #opened(session: string, inbox: InboxState): void {
+    const open = this.#open.get(session)
+    if (open) open.add(inbox)
+    else this.#open.set(session, new Set([inbox]))
+  }
+
+  #closed(inbox: InboxState): void {
+    const { session } = inbox
+    inbox.session = undefined
+    if (session === undefined) return
+    const open = this.#open.get(session)
+    open?.delete(inbox)
+    if (open?.size === 0) this.#open.delete(session)
+  }
+
+  /** The client is back, or somebody else calls himself the same. */
+  #takeOver(inbox: InboxState, by: string, fresh: boolean): void {
+    const { session, will } = inbox
+    this.#closed(inbox)
+    if (session !== undefined && session !== by)
+      void this.#core.notify({ session }, { kind: 'goAway', reason: 'takenOver' }).catch(() => undefined)
+    // [MQTT-3.1.2-8] a will waits for its delay, and a client that is back in time cancels it; a session that ends fires it
+    const attached = session !== undefined
+    if (will && (fresh || (attached && will.after === 0))) this.#wills.fire(inbox.name, will.record, inbox.client)
+    else this.#wills.cancel(inbox)
+    inbox.wake()
+  }
+
+  #left(inbox: InboxState, expiry: Ms, how: 'drop' | 'fire' | 'keep'): void {
+    const now = this.#core.clock.now()
+    this.#closed(inbox)
+    if (how === 'drop') inbox.will = undefined
+    const { will } = inbox
+    const after = how === 'keep' ? Math.max(KEEP_WILL_MS, will?.after ?? 0) : Math.min(will?.after ?? 0, expiry)
+    inbox.expiry = expiry
+    if (expiry === 0) return this.#end(inbox, now, will && { will, after })
+    inbox.leftAt = now
+    if (inbox.logged)
+      this.#core.log.append(writeLeft({ inbox: inbox.name, at: now, expiry, will: will ? 'keep' : 'drop' }))
+    if (will) this.#wills.later(inbox, after)
+    this.#expireLater(inbox)
+    inbox.wake()
+  }
+
+  #end(inbox: InboxState, now: EpochMs, last: { will: Will; after: Ms } | undefined): void {
+    const { name, client } = inbox
+    if (inbox.logged)
+      this.#core.log.append(writeLeft({ inbox: name, at: now, expiry: 0, will: last ? 'keep' : 'drop' }))
+    this.#closed(inbox)
+    endInbox(this.#core.state, inbox, now)
+    inbox.wake()
+    if (last) this.#wills.after(name, last.will.record, client, last.after)
+  }
+
+  #expireLater(inbox: InboxState): void {
+    inbox.unexpire?.()
+    inbox.unexpire = this.#core.wheel.at(inbox.leftAt + inbox.expiry, () => {
+      const { will } = inbox
+      this.#end(inbox, this.#core.clock.now(), will && { will, after: 0 })
+    })
+  }
+
+  #sweep(): void {
+    const { state, clock } = this.#core
+    const now = clock.now()
+    for (const share of [...state.shares.values()]) {
+      if (share.members.size === 0 && share.leftAt + SHARE_KEEP_MS <= now) this.#endShare(share)
+    }
+    state.forgetKeys(now)
+  }
+}

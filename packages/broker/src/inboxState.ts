@@ -1,0 +1,108 @@
+import { type Binding, checkPattern, type EpochMs } from '@sluice/core'
+import { type Bound, bindingKey, boundOf, InboxState, type SlotState } from './inboxes.ts'
+import type { Pointer } from './pointers.ts'
+import type { State } from './state.ts'
+
+/** Changes of inboxes that serving and recovery share. */
+
+const matcher = (pattern: string): ((full: string) => boolean) => {
+  const levels = pattern.split('/')
+  return (full) => {
+    const at = full.split('/')
+    if (full.startsWith('$') && (levels[0] === '+' || levels[0] === '#')) return false
+    for (let depth = 0; depth < levels.length; depth++) {
+      if (levels[depth] === '#') return true
+      if (depth >= at.length) return false
+      if (levels[depth] !== '+' && levels[depth] !== at[depth]) return false
+    }
+    return at.length === levels.length
+  }
+}
+
+/** Retained messages that a pattern matches, in the order they were stored. */
+export const retainedFor = (state: State, pattern: string, note: string | undefined): Pointer[] => {
+  checkPattern(pattern)
+  const notes = note === undefined ? undefined : [note]
+  const pointers: Pointer[] = []
+  const add = ({ place, size }: { place: number; size: number }) => void pointers.push({ place, size, notes })
+  if (!/[+#]/.test(pattern)) {
+    const one = state.retained.get(pattern)
+    if (one) add(one)
+    return pointers
+  }
+  const matches = matcher(pattern)
+  for (const [full, one] of state.retained) if (matches(full)) add(one)
+  return pointers.sort((a, b) => a.place - b.place)
+}
+
+/** @returns whether it had a binding of this pattern and share before */
+export const bind = (state: State, inbox: InboxState, binding: Binding): boolean => {
+  const key = bindingKey(binding.pattern, binding.share)
+  const before = inbox.bindings.get(key)
+  if (binding.share !== undefined) {
+    const share = bindShare(state, binding)
+    share.members.add(inbox)
+    share.leftAt = 0
+    inbox.shares.add(share)
+    inbox.bindings.set(key, boundOf(binding, share))
+    return before !== undefined
+  }
+  const bound = boundOf(binding, inbox)
+  if (before) state.bindings.remove(before)
+  state.bindings.add(bound)
+  inbox.bindings.set(key, bound)
+  if (binding.retained === 'send' || (binding.retained === 'ifNew' && !before))
+    inbox.retained.push(...retainedFor(state, binding.pattern, binding.note))
+  return before !== undefined
+}
+
+/** The share of a binding, itself bound to the pattern; the newest filter and note count. */
+export const bindShare = (state: State, binding: Binding) => {
+  const share = state.share(binding.share!, binding.pattern)
+  if (share.bound) state.bindings.remove(share.bound)
+  share.bound = boundOf(binding, share)
+  state.bindings.add(share.bound)
+  return share
+}
+
+export const unbind = (state: State, inbox: InboxState, pattern: string, share: string | undefined): boolean => {
+  const key = bindingKey(pattern, share)
+  const bound = inbox.bindings.get(key)
+  if (!bound) return false
+  inbox.bindings.delete(key)
+  if (bound.target instanceof InboxState) state.bindings.remove(bound)
+  else {
+    inbox.shares.delete(bound.target)
+    bound.target.members.delete(inbox)
+  }
+  return true
+}
+
+/** A share that nobody draws from any more ends with its messages. */
+export const endShare = (state: State, key: string): void => {
+  const share = state.shares.get(key)
+  if (!share) return
+  state.shares.delete(key)
+  if (share.bound) state.bindings.remove(share.bound)
+}
+
+/** What it drew from shares and did not settle goes back to them. */
+export const endInbox = (state: State, inbox: InboxState, now: EpochMs): void => {
+  for (const bound of [...inbox.bindings.values()] as Bound[]) {
+    const { pattern, share } = bound.binding
+    unbind(state, inbox, pattern, share)
+    if (!(bound.target instanceof InboxState) && bound.target.members.size === 0) bound.target.leftAt = now
+  }
+  for (const slot of inbox.slots.values()) giveToShare(slot)
+  inbox.slots.clear()
+  inbox.ended = true
+  inbox.unexpire?.()
+  inbox.unfire?.()
+  if (state.inboxes.get(inbox.name) === inbox) state.inboxes.delete(inbox.name)
+}
+
+export const giveToShare = ({ share, place, size, notes }: SlotState): void => {
+  if (!share) return
+  share.back({ place, size, notes })
+  share.wake()
+}
