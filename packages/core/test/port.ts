@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
+import { turns } from '@sluice/testkit'
 import {
   defaultLimits,
   type Listener,
@@ -121,7 +122,8 @@ export const exchange = async (
   })
   for (const part of parts) {
     socket.write(part)
-    if (parts.length > 1) await new Promise((resolve) => setImmediate(resolve))
+    // Some turns of the loop, so that the other side has read this part alone.
+    if (parts.length > 1) await turns(4)
   }
   if (end) socket.end()
   if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
