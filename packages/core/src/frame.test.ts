@@ -255,7 +255,10 @@ class SlowReader extends Duplex {
     const taken = Math.min(bytes, this.#left)
     this.taken += taken
     this.#left -= taken
-    if (this.#left === 0) this.#done?.()
+    if (this.#left > 0) return
+    const done = this.#done
+    this.#done = undefined
+    done?.()
   }
 }
 
