@@ -10,7 +10,7 @@ import {
 import { AmqpSession } from './amqpSession.ts'
 import type { Frame, Payload } from './codec.ts'
 import { amqpError, conditions, protocolError } from './faults.ts'
-import { Greeting, IDLE_MS, type Peer } from './greeting.ts'
+import { closing, Greeting, IDLE_MS, type Peer } from './greeting.ts'
 import { type AmqpOptions, CHANNEL_MAX, type Host, Memory, OVERHEAD } from './host.ts'
 import type { AmqpLink } from './link.ts'
 import type { AmqpError, CompositeOf, Performative } from './shapes.ts'
@@ -95,7 +95,7 @@ export class AmqpConversation implements Conversation<Frame>, Host {
   close(error: AmqpError): undefined {
     if (this.#state.at !== 'open') return
     this.#over()
-    this.#link.end({ kind: 'amqp', channel: 0, body: { type: 'close', error } })
+    this.#link.end(closing(error))
   }
 
   stopping(stopped: Promise<void>): void {
@@ -185,7 +185,7 @@ export class AmqpConversation implements Conversation<Frame>, Host {
 
   #peerClosed(): undefined {
     this.#over()
-    this.#link.end({ kind: 'amqp', channel: 0, body: { type: 'close' } })
+    this.#link.end(closing())
   }
 
   /** Nothing is said or done any more, except for one last frame. */
@@ -209,8 +209,7 @@ export class AmqpConversation implements Conversation<Frame>, Host {
     this.#over()
     if (state.at === 'closed') return undefined
     if (state.at === 'greeting') return state.greeting.lastWord(reason)
-    const error = Fault.is(reason) ? protocolError(reason) : reason
-    return { kind: 'amqp', channel: 0, body: { type: 'close', error } }
+    return closing(Fault.is(reason) ? protocolError(reason) : reason)
   }
 
   refuse(fault: Fault): Frame | undefined {

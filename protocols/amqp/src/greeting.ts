@@ -27,6 +27,8 @@ type State =
   /** Who it is is known; the header of the connection proper is still to come. */
   | { readonly at: 'known'; readonly login: Login }
   | { readonly at: 'opening'; readonly login: Login }
+  /** Our open is said; whether the client may stay is being looked at. */
+  | { readonly at: 'admitting' }
   | { readonly at: 'over' }
 
 export interface Greeted {
@@ -67,6 +69,7 @@ export class Greeting {
         return this.#sasl(frame, state.mechanism)
       case 'opening':
         return this.#opening(frame, state.login)
+      case 'admitting':
       case 'over':
         return undefined
     }
@@ -150,6 +153,7 @@ export class Greeting {
   async #admit(open: CompositeOf<'open'>, login: Login): Promise<void> {
     const { maxFrameSize = 0xffff_ffff, channelMax = 0xffff, idleTimeOut = 0 } = open
     this.#sayOpen()
+    this.#state = { at: 'admitting' }
     if (maxFrameSize < MIN_MAX_FRAME_SIZE)
       return this.#close(amqpError(conditions.invalid, `max-frame-size ${maxFrameSize} is below ${MIN_MAX_FRAME_SIZE}`))
     if (idleTimeOut > 0 && idleTimeOut < IDLE_MIN_MS)
@@ -162,7 +166,7 @@ export class Greeting {
       this.#refused(fault.code, fault.message)
       return this.#close(errorOf(fault))
     }
-    if (this.#state.at === 'over') return this.#gateway.release(session)
+    if (this.#state.at !== 'admitting') return this.#gateway.release(session)
     this.#state = { at: 'over' }
     const maxFrame = Math.min(maxFrameSize, MAX_FRAME_SIZE)
     this.#greeted.open(session, { maxFrame, channelMax, idleMs: idleTimeOut > 0 ? idleTimeOut : undefined })
@@ -184,7 +188,7 @@ export class Greeting {
   // ── End ─────────────────────────────────────────────────────────────────────────────────────────
 
   #close(error: AmqpError): undefined {
-    return this.#end({ kind: 'amqp', channel: 0, body: { type: 'close', error } })
+    return this.#end(closing(error))
   }
 
   #end(last: Frame): undefined {
@@ -205,12 +209,9 @@ export class Greeting {
       case 'sasl':
         return { kind: 'sasl', body: { type: 'saslOutcome', code: Fault.is(fault) ? 2 : 4 } }
       case 'opening':
-        this.#sayOpen()
-        return {
-          kind: 'amqp',
-          channel: 0,
-          body: { type: 'close', error: Fault.is(fault) ? protocolError(fault) : fault },
-        }
+      case 'admitting':
+        if (at === 'opening') this.#sayOpen()
+        return closing(Fault.is(fault) ? protocolError(fault) : fault)
       case 'over':
         return undefined
     }
@@ -221,3 +222,6 @@ export class Greeting {
     this.#gateway.log.info('connection.refused', { protocol: PROTOCOL, code, reason, remote })
   }
 }
+
+/** The last frame of a connection. */
+export const closing = (error?: AmqpError): Frame => ({ kind: 'amqp', channel: 0, body: { type: 'close', error } })
