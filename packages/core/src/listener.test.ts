@@ -97,7 +97,10 @@ describe('first bytes', () => {
     })
     expect(await exchange(await dial(port.listener.port), ['B'], false)).toBe('')
     expect(await exchange(await dial(port.listener.port), ['good'])).toBe('good:good')
-    expect(port.logs.map(({ event }) => event)).toEqual(['plugin.failed', 'listener.refused'])
+    expect(port.logs.map(({ event, fields }) => [event, fields.plugin])).toEqual([
+      ['plugin.failed', 'bad'],
+      ['listener.refused', undefined],
+    ])
     expect(refusals(port)).toEqual([['detect', 'internal error']])
   })
 

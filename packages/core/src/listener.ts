@@ -121,7 +121,7 @@ class Door {
       await this.#detect(opened.socket, opened.peer)
     } catch (error) {
       const fault = Fault.from(error)
-      if (fault.code === 'internal') this.#options.log.error('plugin.failed', { stage, error: text(fault.cause) })
+      if (!Fault.is(error)) this.#options.log.error('listener.failed', { stage, error: text(error) })
       this.#options.log.info('listener.refused', {
         stage,
         code: fault.code,
@@ -181,7 +181,7 @@ class Door {
   async #detect(socket: Duplex, peer: Peer): Promise<void> {
     const { protocols } = this.#options
     const [first] = protocols
-    if (first && protocols.length === 1) return first.server.accept(socket, peer)
+    if (first && protocols.length === 1) return this.#accept(first, socket, peer)
     const seen = await peek(socket, (head) => this.#who(head), this.#deadline)
     if (!seen) return void socket.destroy()
     if (seen.value === 'nobody') {
@@ -190,13 +190,27 @@ class Door {
         seen.head[0] === 0x16 ? 'TLS where none is configured' : 'first bytes of no protocol here',
       )
     }
-    seen.value.server.accept(socket, peer)
+    this.#accept(seen.value, socket, peer)
+  }
+
+  #accept(running: Running, socket: Duplex, peer: Peer): void {
+    this.#call(running, () => running.server.accept(socket, peer))
+  }
+
+  /** A throw of a plugin costs this connection and is logged under its name. */
+  #call<T>({ protocol }: Running, call: () => T): T {
+    try {
+      return call()
+    } catch (error) {
+      this.#options.log.error('plugin.failed', { plugin: protocol.name, error: text(error) })
+      throw Fault.from(error)
+    }
   }
 
   #who(head: Buffer): Running | 'nobody' | undefined {
     let open = false
     for (const running of this.#options.protocols) {
-      const ours = running.protocol.detect?.(head)
+      const ours = this.#call(running, () => running.protocol.detect?.(head))
       if (ours) return running
       open ||= ours === undefined && running.protocol.detect !== undefined
     }
