@@ -150,6 +150,23 @@ describe('CONNECT', () => {
     never.release()
   })
 
+  it('followed by what is no packet is refused, and opens nothing that stays', async () => {
+    const connect = '101000044d51545405020000000003616263'
+    expect(await rest(await raw(`${connect} 0000`))).toMatch(/^20..0081/)
+    expect(gateway.of('open')).toHaveLength(0)
+    const hold = gateway.hold('open')
+    const opening = gateway.next('open')
+    const client = await raw(connect)
+    await opening
+    client.wire.write('0000')
+    expect(await rest(client)).toMatch(/^20..0081/)
+    hold.release()
+    await turns()
+    expect(gateway.of('leave')).toHaveLength(1)
+    expect(gateway.of('pop')).toHaveLength(0)
+    expect(gateway.sessions.size).toBe(0)
+  })
+
   it('that comes to nothing leaves nothing behind', async () => {
     const hold = gateway.hold('open')
     const client = await dial(protocol, gateway, 4)

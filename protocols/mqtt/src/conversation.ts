@@ -309,16 +309,15 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     const client = this.#client
     if (!client) return undefined
     client.end = 'planned'
-    client.expiry = Math.max(client.expiry, GRACE)
+    if (client.delay !== undefined) client.expiry = Math.max(client.expiry, GRACE)
     void this.#depart(client)
     return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept')))
   }
 
   refuse(fault: Fault): Frame | undefined {
-    const client = this.#client
-    if (!client) return this.#frame(refusal(fault))
-    void this.#depart(client)
-    return this.#frame(dismissal(fault))
+    const packet = this.#client ? dismissal(fault) : refusal(fault)
+    void this.closed() // nothing more is delivered into what is ended
+    return this.#frame(packet)
   }
 
   async yield(): Promise<void> {
@@ -341,7 +340,9 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   #fail(fault: Fault): void {
     const client = this.#client
     if (!client) {
-      if (this.#state.at === 'joining') this.#link.end()
+      if (this.#state.at !== 'joining') return
+      this.#end()
+      void this.closed()
       return
     }
     const { code, message } = fault
@@ -352,7 +353,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       reason: message,
     })
     this.#end(dismissal(fault))
-    void this.#depart(client)
+    void this.closed()
   }
 
   #depart(client: Client): Promise<void> {
