@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openBroker } from '@sluice/broker'
 import {
+  type AdminResults,
+  type Binding,
   type CommandOf,
   type Context,
   type Delivered,
@@ -204,8 +206,142 @@ const scripts: Readonly<Record<string, (stage: Stage) => Promise<unknown>>> = {
   },
 }
 
+const open = (stage: Stage, inbox: string, more: Partial<CommandOf<'open'>> = {}) =>
+  stage.do({ kind: 'open', inbox, fresh: false, expiry: 60_000, ...more })
+const bind = async (stage: Stage, inbox: string, epoch: number, ...add: Partial<Binding>[]) => {
+  const bindings = add.map((one) => ({ pattern: '#', retained: 'skip', ...one }) as const)
+  const { granted } = await stage.do({ kind: 'bind', inbox, epoch, add: bindings, remove: [] })
+  return granted.map((one) => (Fault.is(one) ? one.code : one))
+}
+const taken = (stage: Stage, inbox: string, epoch: number, more: Pop = {}) =>
+  popped(stage, { source: { kind: 'inbox', inbox, epoch }, invisible: 'session', fifo: true, ...more })
+const seen = (delivered: readonly Delivered[]) =>
+  delivered.map(({ message, attempt, received, retained, notes = [], receipt }) => ({
+    body: message.body.toString(),
+    attempt,
+    received,
+    retained,
+    notes: [...notes].sort(),
+    numbered: receipt?.of === 'inbox' && receipt.slot > 0,
+  }))
+
+const inboxes: typeof scripts = {
+  async 'a message comes once however many bindings match, with their notes'(stage) {
+    const { epoch, existed } = await open(stage, 'i')
+    const granted = await bind(
+      stage,
+      'i',
+      epoch,
+      { pattern: 'orders/+', note: '1' },
+      { pattern: 'orders/#', note: '2' },
+    )
+    const bad = await bind(stage, 'i', epoch, { pattern: 'a/#/b' })
+    await publish(stage, 'x', { path: 'b' })
+    await publish(stage, 'y', { path: 'b/c' })
+    const got = await taken(stage, 'i', epoch)
+    const accepted = settled(await settle(stage, receipts(got), { kind: 'accept' }))
+    const twice = settled(await settle(stage, receipts(got), { kind: 'accept' }))
+    return [existed, granted, bad, seen(got), accepted, twice, seen(await taken(stage, 'i', epoch))]
+  },
+  async 'numbers stay for the next open, and what had arrived is said'(stage) {
+    const { epoch } = await open(stage, 'i')
+    await bind(stage, 'i', epoch, { pattern: 'orders/#' })
+    for (const text of ['x', 'y', 'z']) await publish(stage, text)
+    const [x] = await taken(stage, 'i', epoch, { max: 2 })
+    await settle(stage, [x!.receipt!], { kind: 'received' })
+    await stage.do({ kind: 'leave', what: { inbox: 'i', epoch, will: 'drop' } })
+    const again = await open(stage, 'i')
+    const stale = await refusal(taken(stage, 'i', epoch))
+    return [again.existed, again.epoch > epoch, stale, seen(await taken(stage, 'i', again.epoch))]
+  },
+  async 'what was unbound brings nothing more'(stage) {
+    const { epoch } = await open(stage, 'i')
+    await bind(stage, 'i', epoch, { pattern: 'orders/a' }, { pattern: 'orders/b' }, { pattern: 'orders/c' })
+    await stage.do({ kind: 'bind', inbox: 'i', epoch, add: [], remove: [{ pattern: 'orders/a' }, { pattern: 'x' }] })
+    for (const path of ['a', 'b', 'c']) await publish(stage, path, { path })
+    const first = seen(await taken(stage, 'i', epoch, { invisible: 0 }))
+    const only = { pattern: 'orders/c', retained: 'skip' } as const
+    await stage.do({ kind: 'bind', inbox: 'i', epoch, add: [only], remove: 'others' })
+    for (const path of ['a', 'b', 'c']) await publish(stage, path, { path })
+    return [first, seen(await taken(stage, 'i', epoch, { invisible: 0 }))]
+  },
+  async 'a fresh open forgets; an expired inbox is gone'(stage) {
+    const { epoch } = await open(stage, 'i', { expiry: 5_000 })
+    await bind(stage, 'i', epoch, { pattern: 'orders/#' })
+    await publish(stage, 'x')
+    const fresh = await open(stage, 'i', { fresh: true, expiry: 5_000 })
+    const got = seen(await taken(stage, 'i', fresh.epoch))
+    await stage.do({ kind: 'leave', what: { inbox: 'i', epoch: fresh.epoch, will: 'drop' } })
+    await pass(stage, 10_000)
+    return [fresh.existed, got, (await open(stage, 'i')).existed]
+  },
+  async 'a share: each message to one of those who draw'(stage) {
+    const [i, j] = [await open(stage, 'i'), await open(stage, 'j')]
+    await bind(stage, 'i', i.epoch, { pattern: 'orders/#', share: 's' })
+    await bind(stage, 'j', j.epoch, { pattern: 'orders/#', share: 's' })
+    for (const text of ['x', 'y']) await publish(stage, text)
+    const one = await taken(stage, 'i', i.epoch, { max: 1 })
+    return [seen(one), seen(await taken(stage, 'j', j.epoch)), seen(await taken(stage, 'i', i.epoch))]
+  },
+  async 'what is retained comes with a binding that wants it'(stage) {
+    await publish(stage, 'old', { path: 'a', retain: true })
+    await publish(stage, 'new', { path: 'a', retain: true })
+    const { epoch } = await open(stage, 'i')
+    await bind(stage, 'i', epoch, { pattern: 'orders/a', retained: 'send' })
+    const first = seen(await taken(stage, 'i', epoch, { invisible: 0 }))
+    await bind(stage, 'i', epoch, { pattern: 'orders/a', retained: 'ifNew' })
+    const second = seen(await taken(stage, 'i', epoch, { invisible: 0 }))
+    await publish(stage, '', { path: 'a', retain: true })
+    await bind(stage, 'i', epoch, { pattern: 'orders/+', retained: 'send' })
+    return [first, second, seen(await taken(stage, 'i', epoch, { invisible: 0 }))]
+  },
+  async 'a numbered publish is stored once until its number is free'(stage) {
+    const { epoch } = await open(stage, 'i')
+    const { nodes } = (await stage.do({ kind: 'admin', action: { do: 'nodes' } })) as AdminResults['nodes']
+    const once = { of: 'inbox', node: nodes[0]!.node, inbox: 'i', epoch, way: 'in', slot: 7 } as const
+    const message = { topic: 'orders', body: Buffer.from('x'), properties: {} }
+    const say = async () => {
+      const { stored } = await stage.do({ kind: 'publish', messages: [message], oneway: false, once })
+      return Fault.is(stored[0]) ? stored[0].code : stored[0]!.offset
+    }
+    const first = [await say(), await say()]
+    const again = await open(stage, 'i')
+    await settle(stage, [{ ...once, epoch: again.epoch }], { kind: 'accept' })
+    return [first, again.incoming, (await open(stage, 'i')).incoming, said(await popped(stage))]
+  },
+  async 'a reply into one inbox'(stage) {
+    const { epoch } = await open(stage, 'i')
+    const message = { topic: 'orders', body: Buffer.from('x'), properties: {} }
+    const reply = (inbox: string) =>
+      stage.do({ kind: 'publish', messages: [message], oneway: false, into: { inbox } }).then(({ stored }) => {
+        if (Fault.is(stored[0])) throw stored[0]
+      })
+    return [await refusal(reply('i')), await refusal(reply('nobody')), seen(await taken(stage, 'i', epoch))]
+  },
+  async 'a will is told when its time is over, unless its client came back'(stage) {
+    const seenAt: unknown[] = []
+    for (const [name, how, after] of [
+      ['at once', 'fire', 0],
+      ['soon', 'fire', 5_000],
+      ['back', 'fire', 5_000],
+      ['sent away', 'keep', 0],
+      ['dropped', 'drop', 0],
+    ] as const) {
+      const message = { topic: 'orders', body: Buffer.from(name), properties: {} }
+      const { epoch } = await open(stage, name, { will: { message, after }, expiry: 120_000 })
+      await stage.do({ kind: 'leave', what: { inbox: name, epoch, will: how } })
+    }
+    await open(stage, 'back', { expiry: 120_000 })
+    for (const ms of [1_000, 9_000, 60_000]) {
+      await pass(stage, ms)
+      seenAt.push(said(await popped(stage, { invisible: 0 })))
+    }
+    return seenAt
+  },
+}
+
 describe('the broker in memory answers as the real one', () => {
-  for (const [name, script] of Object.entries(scripts)) {
+  for (const [name, script] of Object.entries({ ...scripts, ...inboxes })) {
     it(name, async () => {
       const transcripts = []
       for (const open of [real, memory]) {

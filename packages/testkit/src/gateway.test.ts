@@ -241,7 +241,7 @@ describe('an inbox', () => {
     await settle([x!], { kind: 'received' })
     await gateway.handle({ kind: 'leave', what: { inbox: 'i', epoch, will: 'drop' } }, context())
     const again = await open('i')
-    expect(again).toMatchObject({ existed: true, epoch: epoch + 1 })
+    expect(again).toMatchObject({ existed: true, epoch: epoch + 1, incoming: [] })
     const got = await take('i', again.epoch)
     expect(got.map(({ received, attempt }) => [received, attempt])).toEqual([
       [true, 2],
@@ -253,7 +253,7 @@ describe('an inbox', () => {
   it('is gone after its expiry, and its will is told', async () => {
     const will = { message: { topic: 'wills', body: Buffer.from('w'), properties: {} }, after: 10_000 }
     const { epoch } = await gateway.handle({ kind: 'open', inbox: 'i', fresh: true, expiry: 5_000, will }, context())
-    await gateway.handle({ kind: 'leave', what: { inbox: 'i', epoch, will: 'keep' } }, context())
+    await gateway.handle({ kind: 'leave', what: { inbox: 'i', epoch, will: 'fire' } }, context())
     gateway.clock.advance(4_999)
     expect(gateway.messages('wills')).toHaveLength(0)
     gateway.clock.advance(1)
@@ -262,10 +262,11 @@ describe('an inbox', () => {
   })
 
   it('shares: each message to one of those who draw', async () => {
-    for (const name of ['i', 'j']) await bind(name, (await open(name)).epoch, { share: 's', pattern: 't' })
+    const epochs = { i: (await open('i')).epoch, j: (await open('j')).epoch }
+    for (const name of ['i', 'j'] as const) await bind(name, epochs[name], { share: 's', pattern: 't' })
     await publish('t', '1')
     await publish('t', '2')
-    const got = [...(await take('i', 1)), ...(await take('j', 1))]
+    const got = [...(await take('i', epochs.i)), ...(await take('j', epochs.j))]
     expect(texts(got)).toEqual(['1', '2'])
   })
 

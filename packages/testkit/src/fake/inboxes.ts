@@ -59,8 +59,6 @@ interface Inbox {
   session: Session | undefined
   expiry: Ms
   will: Will | undefined
-  /** A will that waits for its time: the end of the inbox brings it forward, a return calls it off. */
-  waiting: { readonly fire: () => void; readonly stop: () => void } | undefined
   readonly bindings: Map<string, Bound>
   ready: Item[]
   readonly out: Map<number, Out>
@@ -80,6 +78,8 @@ export interface InboxHooks {
 }
 
 const SLOTS = 65_535
+/** How long the will of a client waits that was sent away. */
+const KEEP_WILL: Ms = 30_000
 const keyOf = (pattern: string, share: string | undefined): string => `${share ?? ''} ${pattern}`
 
 /** Clients' own queues: what feeds them, what was given under which number, and for how long they stay. */
@@ -89,6 +89,9 @@ export class Inboxes {
   readonly #shares = new Map<string, Share>()
   readonly #trie = new PatternTrie<Bound>()
   readonly #retained = new Map<string, StoredMessage>()
+  /** Wills that wait for their time, by inbox. */
+  readonly #wills = new Map<string, { readonly will: Will; readonly stop: () => void }>()
+  #epochs = 0
 
   constructor(hooks: InboxHooks) {
     this.#hooks = hooks
@@ -97,15 +100,11 @@ export class Inboxes {
   open(name: string, fresh: boolean, expiry: Ms, will: Will | undefined, session: Session): Replies['open'] {
     const before = this.#inboxes.get(name)
     before?.stopExpiry?.()
-    if (before?.session && before.session !== session) {
-      this.#hooks.takenOver(before.session)
-      this.#lastWill(before, 'keep')
-    }
+    if (before?.session && before.session !== session) this.#hooks.takenOver(before.session)
+    this.#returned(name, before, fresh)
     if (before && fresh) this.#delete(before)
-    before?.waiting?.stop()
-    if (before) before.waiting = undefined
-    const inbox = this.#inboxes.get(name) ?? this.#make(name, before?.epoch ?? 0)
-    inbox.epoch++
+    const inbox = this.#inboxes.get(name) ?? this.#make(name)
+    inbox.epoch = ++this.#epochs
     inbox.session = session
     inbox.expiry = expiry
     inbox.will = will
@@ -232,27 +231,30 @@ export class Inboxes {
     }
   }
 
-  leave(inbox: Inbox, will: 'drop' | 'fire' | 'keep', expiry: Ms | undefined): void {
+  /** `fire`: after the will's delay, or when the inbox expires; `keep`: not before its client had time to come back. */
+  leave(inbox: Inbox, how: 'drop' | 'fire' | 'keep', expiry: Ms | undefined): void {
+    const { will } = inbox
     inbox.session = undefined
+    inbox.will = undefined
     inbox.expiry = expiry ?? inbox.expiry
-    this.#lastWill(inbox, will)
+    if (will && how === 'fire') this.#tellLater(inbox.name, will, Math.min(will.after, inbox.expiry))
+    if (will && how === 'keep') this.#tellLater(inbox.name, will, Math.max(will.after, KEEP_WILL))
     if (inbox.expiry === 0) return this.#delete(inbox)
     inbox.stopExpiry = this.#hooks.after(inbox.expiry, () => this.#delete(inbox))
   }
 
   /** A session is gone without a word. */
   release(session: Session): void {
-    for (const inbox of [...this.#inboxes.values()]) if (inbox.session === session) this.leave(inbox, 'keep', undefined)
+    for (const inbox of [...this.#inboxes.values()]) if (inbox.session === session) this.leave(inbox, 'fire', undefined)
   }
 
-  #make(name: string, epoch: number): Inbox {
+  #make(name: string): Inbox {
     const inbox: Inbox = {
       name,
-      epoch,
+      epoch: 0,
       session: undefined,
       expiry: 0,
       will: undefined,
-      waiting: undefined,
       bindings: new Map(),
       ready: [],
       out: new Map(),
@@ -268,21 +270,25 @@ export class Inboxes {
     for (const { item } of inbox.out.values()) item.share?.ready.unshift(item)
     for (const { binding } of [...inbox.bindings.values()]) this.unbind(inbox, binding.pattern, binding.share)
     this.#inboxes.delete(inbox.name)
-    inbox.waiting?.fire()
     this.#hooks.wake()
   }
 
-  #lastWill(inbox: Inbox, what: 'drop' | 'fire' | 'keep'): void {
-    const { will } = inbox
-    inbox.will = undefined
-    if (!will || what === 'drop') return
-    const fire = () => {
-      inbox.waiting?.stop()
-      inbox.waiting = undefined
+  #tellLater(name: string, will: Will, after: Ms): void {
+    if (after <= 0) return this.#hooks.publish(will.message)
+    const stop = this.#hooks.after(after, () => {
+      this.#wills.delete(name)
       this.#hooks.publish(will.message)
-    }
-    if (what === 'fire' || will.after === 0) fire()
-    else inbox.waiting = { fire, stop: this.#hooks.after(will.after, fire) }
+    })
+    this.#wills.set(name, { will, stop })
+  }
+
+  /** The client is back: a will that waits is called off, unless what it belonged to ends with that. */
+  #returned(name: string, before: Inbox | undefined, fresh: boolean): void {
+    const waiting = this.#wills.get(name)
+    waiting?.stop()
+    this.#wills.delete(name)
+    const will = before?.will ?? waiting?.will
+    if (will && before && (fresh || (before.session && will.after === 0))) this.#hooks.publish(will.message)
   }
 
   #share(key: string): Share {
