@@ -61,9 +61,10 @@ export class Client {
     )
   }
 
-  /** The next frame, which must be of this type. */
+  /** The next frame, which must be of this type; flows that were not waited for are passed over. */
   async next<N extends Name>(type: N): Promise<Received<N>> {
-    const frame = await this.frames.next()
+    let frame = await this.frames.next()
+    while (frame.kind === 'amqp' && frame.body?.type === 'flow' && type !== 'flow') frame = await this.frames.next()
     assert.ok(frame.kind === 'amqp' && frame.body, `a ${frame.kind} frame instead of ${type}`)
     assert.equal(frame.body.type, type, `instead of ${type}: ${JSON.stringify(frame.body)}`)
     const payload = (frame.payload as Buffer | undefined) ?? Buffer.alloc(0)
