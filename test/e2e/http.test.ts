@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type RunningGateway, startGateway } from '@sluice/gateway'
 import http from '@sluice/protocol-http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -173,6 +176,49 @@ describe('HTTP in a drain', () => {
     expect(verdict.clean).toBe(true)
     expect(verdict.byProtocol.http).toMatchObject({ forced: 0, inflightAtClose: 0 })
     expect(verdict.byProtocol.http!.told).toBeGreaterThanOrEqual(2)
+  })
+
+  it('is not seen by clients that are at work', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'sluice-http-'))
+    const gateway = await startGateway({ protocols: [http()], data })
+    const at = api(gateway.port)
+    const stored: string[] = []
+    const errors: unknown[] = []
+    let over = false
+    const work = async (worker: number) => {
+      for (let n = 0; !over; n++) {
+        const body = `${worker}-${n}`
+        try {
+          const answer = await at.publish('busy', body)
+          if (answer.status === 201) stored.push(body)
+          else errors.push(answer.status)
+          await answer.text()
+        } catch (error) {
+          const { code } = (error as { cause?: { code?: string } }).cause ?? {}
+          if (code === 'ECONNREFUSED') return // the door is closed by now
+          errors.push(code ?? error)
+        }
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    }
+    const workers = [0, 1, 2, 3].map(work)
+    await expect.poll(() => stored.length).toBeGreaterThan(20)
+    const verdict = await gateway.drain({ leavingMs: 0, announceMs: 1_000, settleMs: 3_000 })
+    over = true
+    await Promise.all(workers)
+    expect(errors).toEqual([])
+    expect(verdict.clean).toBe(true)
+    expect(verdict.byProtocol.http).toMatchObject({ forced: 0 })
+    const next = await startGateway({ protocols: [http()], data })
+    const found: string[] = []
+    for (let more = 1; more > 0; ) {
+      const messages = await api(next.port).receive('busy', 'g', { maxMessages: 32, waitMs: 300 })
+      found.push(...messages.map(({ body }) => body))
+      more = messages.length
+    }
+    expect(found.sort()).toEqual(stored.sort())
+    await next.close()
+    rmSync(data, { recursive: true })
   })
 })
 

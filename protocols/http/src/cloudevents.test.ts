@@ -5,8 +5,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { written } from './body.ts'
 import { BATCH, batchedEvents, binaryEvent, eventText, isBinary, STRUCTURED, structuredEvent } from './cloudevents.ts'
+import type { Headers } from './headers.ts'
 import type { ReceivedMessage } from './shapes.ts'
-import type { Headers } from './translate.ts'
 
 const birth = { bornAt: 1_700_000_000_000, bornHost: 'h:1' }
 const MAX = 1_000_000

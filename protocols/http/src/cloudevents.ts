@@ -1,8 +1,8 @@
 import { Fault, type Message } from '@sluice/core'
+import { codingOf, fieldsOf, fieldsOfProperties, type Headers, headerText } from './headers.ts'
 import { elements, isObject, member, readJson, type Span } from './json.ts'
-import type { ReceivedMessage } from './shapes.ts'
-import { BATCH_MAX } from './shapes.ts'
-import { type Birth, bodyOf, codingOf, fieldsOf, fieldsOfProperties, type Headers, headerText } from './translate.ts'
+import { BATCH_MAX, type ReceivedMessage } from './shapes.ts'
+import { type Birth, bodyOf } from './translate.ts'
 
 /**
  * CloudEvents 1.0 over HTTP, the three modes of its protocol binding (§3.1 binary, §3.2 structured, §3.3 batched).

@@ -53,6 +53,24 @@ describe('polls', () => {
     expect(json(await poll(producer))).toMatchObject({ messages: [{ attempt: 1 }] })
   })
 
+  it('give back what was behind an answer that never came', async () => {
+    const { gateway, client } = open()
+    const producer = await client()
+    await publish(producer)
+    const hold = gateway.hold('publish')
+    const consumer = await client()
+    publish(consumer).catch(() => undefined)
+    poll(consumer).catch(() => undefined)
+    consumer.request('GET', '/v1/topics/orders/groups/other/stream').catch(() => undefined)
+    await eventually('all are at work', () => hold.waiting === 1 && gateway.of('pop').length >= 2)
+    await turns(30)
+    consumer.wire.destroy()
+    hold.release()
+    await eventually('it went back', () => gateway.of('settle').length >= 1)
+    await eventually('nothing is left', () => gateway.parked === 0 && gateway.sessions.size === 1)
+    expect(json(await poll(producer))).toMatchObject({ messages: [{ attempt: 1 }] })
+  })
+
   it('are over when their client has said its last word', async () => {
     const { gateway, client } = open()
     const consumer = await client()

@@ -12,6 +12,7 @@ import {
   type Principal,
   type Session,
 } from '@sluice/core'
+import { Requests } from './requests.ts'
 
 /** How long a peer may take to close after our last word. */
 const LINGER_MS = 2_000
@@ -25,16 +26,12 @@ export interface Waiting {
   readonly unsettled: number
 }
 
-interface Queued {
-  readonly response: ServerResponse
-  readonly serve: () => void
-}
-
 /** One socket: its requests, what waits on it, its session and its end. */
 export class HttpConnection implements Connection {
   readonly id: string
   readonly peer: Peer
   readonly since: EpochMs
+  readonly closed: Promise<void>
   /** Closed, its polls over, its session released. */
   readonly gone: Promise<void>
   state: Connection['state'] = 'serving'
@@ -43,14 +40,10 @@ export class HttpConnection implements Connection {
   readonly #socket: Duplex
   readonly #forget: () => void
   readonly #told: () => void
-  readonly #requests = new Set<ServerResponse>()
-  readonly #serving = new Set<ServerResponse>()
-  /** Requests of a chunk that came while too many were being served; meanwhile nothing is read. */
-  #queue: Queued[] = []
+  readonly #requests: Requests
   readonly #waiting = new Set<Waiting>()
   /** What must be over before the session is released. */
   readonly #tasks = new Set<Promise<unknown>>()
-  #newest: ServerResponse | undefined
   #session: Promise<Session> | undefined
   /** Nothing more is served: the last answer has been, or is being, given. */
   #closing = false
@@ -59,6 +52,7 @@ export class HttpConnection implements Connection {
   #unwanted = false
   #left = 0
   #stalledSince: EpochMs | undefined
+  #resolveClosed!: () => void
   #resolveGone!: () => void
 
   constructor(gateway: Gateway, socket: Duplex, peer: Peer, id: string, forget: () => void, told: () => void) {
@@ -69,6 +63,10 @@ export class HttpConnection implements Connection {
     this.id = id
     this.peer = peer
     this.since = gateway.clock.now()
+    this.#requests = new Requests(socket, gateway.limits.inflight, () => this.#endIfUnwanted())
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve
+    })
     this.gone = new Promise((resolve) => {
       this.#resolveGone = resolve
     })
@@ -104,30 +102,16 @@ export class HttpConnection implements Connection {
 
   // ── Requests ────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Serves it now, or when fewer wait for their answers, or not at all when the last answer has been given. */
+  /** Not at all when the last answer has been given. */
   begin(response: ServerResponse, serve: () => void): void {
-    if (this.#closing) return void response.req.resume()
-    this.#requests.add(response)
-    this.#newest = response
-    response.once('close', () => this.#answered(response))
-    if (this.#serving.size < this.#gateway.limits.inflight) {
-      this.#serving.add(response)
-      return serve()
-    }
-    this.#queue.push({ response, serve })
-    this.#socket.pause()
+    if (this.#closing) response.req.resume()
+    else this.#requests.add(response, serve)
   }
 
-  #answered(response: ServerResponse): void {
-    this.#requests.delete(response)
-    if (!this.#serving.delete(response)) return
-    while (this.#queue.length > 0 && this.#serving.size < this.#gateway.limits.inflight && !this.#closing) {
-      const { response: next, serve } = this.#queue.shift() as Queued
-      this.#serving.add(next)
-      serve()
-    }
-    if (this.#queue.length === 0) this.#socket.resume()
-    this.#endIfUnwanted()
+  /** Calls back if this answer does not reach the socket as a whole. */
+  onLost(response: ServerResponse, lost: () => void): void {
+    if (this.lost) lost()
+    else this.#requests.onLost(response, lost)
   }
 
   #endIfUnwanted(): void {
@@ -139,7 +123,7 @@ export class HttpConnection implements Connection {
    * after it would be lost. `incomplete`: the rest of its body is not worth reading.
    */
   last(response: ServerResponse, incomplete: boolean): boolean {
-    if (this.#newest !== response || !(incomplete || this.state === 'told')) return this.#closing
+    if (this.#requests.newest !== response || !(incomplete || this.state === 'told')) return this.#closing
     this.#closing = true
     return true
   }
@@ -148,8 +132,9 @@ export class HttpConnection implements Connection {
   broken(answer: string | undefined, fault: { readonly code: string; readonly message: string }): void {
     if (this.#closing) return
     this.#closing = true
+    this.#requests.stop()
     this.refused(fault)
-    const [oldest] = this.#requests
+    const { oldest } = this.#requests
     const open = oldest === undefined || (!oldest.req.complete && !oldest.headersSent)
     if (open && answer !== undefined && this.#socket.writable) this.#socket.write(answer)
     if (open) return this.#linger()
@@ -229,6 +214,7 @@ export class HttpConnection implements Connection {
     }
     const busy = this.busy > 0
     this.#closing = true
+    this.#requests.stop()
     this.#unwanted = true
     this.#wake()
     if (busy) this.#socket.destroy()
@@ -276,7 +262,7 @@ export class HttpConnection implements Connection {
   #linger(): void {
     if (this.#socket.writableEnded) return
     this.#closing = true
-    this.#queue = []
+    this.#requests.stop()
     this.#socket.end()
     // What still comes is no request any more.
     this.#socket.removeAllListeners('data').on('data', ignore)
@@ -296,14 +282,15 @@ export class HttpConnection implements Connection {
   readonly #onEnd = (): void => {
     this.#heardAll = true
     this.#wake()
-    if (this.#requests.size === 0) this.#linger()
+    if (this.idle) this.#linger()
   }
 
   readonly #onClose = (): void => {
     if (this.state === 'closed') return
     this.state = 'closed'
     this.#closing = true
-    this.#queue = []
+    this.#resolveClosed()
+    this.#requests.lost()
     this.#forget()
     this.#wake()
     void this.#leave()

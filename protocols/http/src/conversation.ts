@@ -5,6 +5,7 @@ import { inflated } from './body.ts'
 import { BATCH, batchedEvents, binaryEvent, eventText, isBinary, STRUCTURED, structuredEvent } from './cloudevents.ts'
 import type { HttpConnection } from './connection.ts'
 import { credentialsOf } from './credentials.ts'
+import { messageHeaders } from './headers.ts'
 import { LISTED, paths } from './paths.ts'
 import { type Asker, giveBack, PATIENCE, poll } from './poll.ts'
 import { INVISIBLE_MAX, type ReceivedMessage, settleVerbs } from './shapes.ts'
@@ -13,7 +14,6 @@ import {
   filterOf,
   INVISIBLE_DEFAULT,
   listedMessages,
-  messageHeaders,
   nameOf,
   publishResults,
   rawMessage,
@@ -111,11 +111,8 @@ class Routes {
     const kept = fitting(delivered, gateway.limits.outboundBytes)
     if (kept.length < delivered.length) back(delivered.slice(kept.length))
     try {
-      if (connection.lost) throw new Fault('unavailable', 'the client is gone')
       const messages = await Promise.all(kept.map((one) => this.#received(one, bodyEncoding)))
-      reply.raw.once('close', () => {
-        if (!reply.raw.writableFinished) back(kept)
-      })
+      connection.onLost(reply.raw, () => void back(kept))
       if (!request.headers.accept?.includes(BATCH)) return { messages }
       reply.type(BATCH)
       return `[${messages.map(eventText).join(',')}]`

@@ -42,7 +42,7 @@ export class HttpServer implements ProtocolServer {
     this.#app ??= this.#load()
     this.#app.then(
       (app) => {
-        if (!socket.destroyed) app.serve(socket)
+        if (!socket.writableEnded && !socket.destroyed) app.serve(socket)
       },
       (error: unknown) => {
         this.#app = undefined

@@ -26,14 +26,11 @@ export interface StreamOptions {
 /** The client's end of a stream. */
 class Events {
   readonly #response: ServerResponse
-  #closed: () => void = () => undefined
-  readonly closed = new Promise<void>((resolve) => {
-    this.#closed = resolve
-  })
+  readonly closed: Promise<void>
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, connection: HttpConnection) {
     this.#response = response
-    response.once('close', () => this.#closed())
+    this.closed = connection.closed
   }
 
   open(requestId: string): void {
@@ -82,7 +79,7 @@ const eventOf = async (gateway: Gateway, delivered: Delivered, withHandle: boole
 /** Acknowledged once written; no more under way than the window, and nothing new while the client does not keep up. */
 export const autoStream = async (options: StreamOptions, response: ServerResponse): Promise<void> => {
   const { gateway, connection, asker, source, fifo, requestId } = options
-  const events = new Events(response)
+  const events = new Events(response, connection)
   const writes = new Set<Promise<void>>()
   let order = Promise.resolve()
   let last: string | undefined
@@ -152,7 +149,7 @@ export const manualStream = async (
   response: ServerResponse,
 ): Promise<void> => {
   const { gateway, connection, asker, source, fifo, invisible, requestId } = options
-  const events = new Events(response)
+  const events = new Events(response, connection)
   events.open(requestId)
   const wait = Math.min(COMMENT_MS, gateway.limits.pollMs)
   try {

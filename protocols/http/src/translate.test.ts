@@ -5,9 +5,10 @@ import { describe, expect, it } from 'vitest'
 import { inflated, written } from './body.ts'
 import { detect } from './detect.ts'
 import { answerTo, troubleFrom, words } from './faults.ts'
+import { fieldsOf, type Headers } from './headers.ts'
 import { elements, member, readJson } from './json.ts'
 import { methodAt, paths } from './paths.ts'
-import { fieldsOf, type Headers, rawMessage, toPublish } from './translate.ts'
+import { rawMessage, toPublish } from './translate.ts'
 
 const numRuns = Number(process.env.SLUICE_RUNS ?? 10_000)
 const birth = { bornAt: 1, bornHost: 'h:1' }

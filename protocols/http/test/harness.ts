@@ -39,10 +39,16 @@ const nobody: Running = {
   server: { accept: () => undefined, connections: () => [], close: async () => undefined },
 }
 
+interface ServeOptions {
+  readonly shared?: boolean
+  /** PEM. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer }
+}
+
 /** A gateway on a port of loopback, in real time. */
 export const serve = async (
   options: FakeGatewayOptions<Clock> = {},
-  { shared = false, ...httpOptions }: HttpOptions & { readonly shared?: boolean } = {},
+  { shared = false, tls, ...httpOptions }: HttpOptions & ServeOptions = {},
 ): Promise<Served> => {
   const gateway = fakeGateway<Clock>({ topics: ['orders'], clock: systemClock, ...options })
   const protocol = http(httpOptions)
@@ -54,6 +60,7 @@ export const serve = async (
     port: 0,
     protocols: shared ? [{ protocol, server }, nobody] : [{ protocol, server }],
     proxyProtocol: 'off',
+    ...(tls && { tls: { context: tls, clientAuth: false, mode: 'accept' } }),
     limits,
     wheel,
     clock: systemClock,

@@ -1,0 +1,81 @@
+import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+interface Queued {
+  readonly response: ServerResponse
+  readonly serve: () => void
+}
+
+/** The requests of one connection that have no answer yet, in their order. */
+export class Requests {
+  readonly #socket: Duplex
+  readonly #most: number
+  readonly #onAnswer: () => void
+  readonly #open = new Set<ServerResponse>()
+  readonly #serving = new Set<ServerResponse>()
+  readonly #unwritten = new Map<ServerResponse, () => void>()
+  /** Those of a chunk that came while too many were being served; meanwhile nothing is read. */
+  #queue: Queued[] = []
+  newest: ServerResponse | undefined
+
+  /** `most`: that many are served at once. `onAnswer`: one was given, or never will be. */
+  constructor(socket: Duplex, most: number, onAnswer: () => void) {
+    this.#socket = socket
+    this.#most = most
+    this.#onAnswer = onAnswer
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  get oldest(): ServerResponse | undefined {
+    const [oldest] = this.#open
+    return oldest
+  }
+
+  /** Serves it now, or when fewer wait for their answers. */
+  add(response: ServerResponse, serve: () => void): void {
+    this.#open.add(response)
+    this.newest = response
+    response.once('close', () => this.#answered(response))
+    if (this.#serving.size < this.#most) {
+      this.#serving.add(response)
+      return serve()
+    }
+    this.#queue.push({ response, serve })
+    this.#socket.pause()
+  }
+
+  /** Those that wait for their turn are not served any more. */
+  stop(): void {
+    this.#queue = []
+  }
+
+  /** Calls back if this answer does not reach the socket as a whole. Node tells so only of the oldest answer. */
+  onLost(response: ServerResponse, lost: () => void): void {
+    this.#unwritten.set(response, lost)
+  }
+
+  /** The socket is closed. */
+  lost(): void {
+    this.stop()
+    const unwritten = [...this.#unwritten]
+    this.#unwritten.clear()
+    for (const [response, lost] of unwritten) if (!response.writableFinished) lost()
+  }
+
+  #answered(response: ServerResponse): void {
+    this.#open.delete(response)
+    if (!response.writableFinished) this.#unwritten.get(response)?.()
+    this.#unwritten.delete(response)
+    if (!this.#serving.delete(response)) return
+    while (this.#queue.length > 0 && this.#serving.size < this.#most) {
+      const { response: next, serve } = this.#queue.shift() as Queued
+      this.#serving.add(next)
+      serve()
+    }
+    if (this.#queue.length === 0) this.#socket.resume()
+    this.#onAnswer()
+  }
+}
