@@ -1,5 +1,6 @@
-import type { Context, EpochMs, Gateway, Membership } from '@sluice/core'
-import type { Frame } from '@sluice/remoting'
+import type { Context, EpochMs, Gateway, Membership, Session } from '@sluice/core'
+import { type Frame, knownHost, noHost } from '@sluice/remoting'
+import { hostPort } from './routes.ts'
 import type { Topics } from './topics.ts'
 
 /** What a request is answered with; the opaque and the rest of the frame follow from the request. */
@@ -36,3 +37,45 @@ export interface Desk {
 }
 
 export const done: Answer = { code: 0 }
+
+const nobody: Membership = { produces: [], consumes: [] }
+
+export class ConnectionDesk implements Desk {
+  readonly gateway: Gateway
+  readonly topics: Topics
+  readonly identify: Desk['identify']
+  member: Membership = nobody
+  address = ''
+  store: Buffer = noHost.bytes
+  #since: ReadonlyMap<string, EpochMs> = new Map()
+
+  constructor(gateway: Gateway, topics: Topics, identify: Desk['identify']) {
+    this.gateway = gateway
+    this.topics = topics
+    this.identify = identify
+  }
+
+  /** Message ids hold an address, so that of a name is the one that the client dialled. */
+  moveIn(session: Session): void {
+    this.address = hostPort(this.gateway.advertised(session))
+    this.store = (knownHost(this.address) ?? knownHost(session.localAddress))?.host.bytes ?? noHost.bytes
+    this.joined(nobody, 0)
+  }
+
+  subscribedAt(group: string, topic: string): EpochMs | undefined {
+    return this.#since.get(`${group}\n${topic}`)
+  }
+
+  joined(member: Membership, at: EpochMs): void {
+    const before = this.#since
+    const since = new Map<string, EpochMs>()
+    for (const { group, topics } of member.consumes) {
+      for (const { topic } of topics) {
+        const key = `${group}\n${topic}`
+        since.set(key, before.get(key) ?? at)
+      }
+    }
+    this.#since = since
+    this.member = member
+  }
+}
