@@ -3,7 +3,7 @@ import { type Credentials, Fault, type Limits, type Ms, type Peer } from '@sluic
 import type { Connack, Connect, Version } from './packets.ts'
 
 export interface MqttOptions {
-  /** Whether `$share` is served: the broker behind must take shares. Default false. */
+  /** Whether `$share` is served. Default true; false for a broker behind that takes no shares. */
   readonly sharedSubscriptions?: boolean
   /** Unfinished QoS 1 and 2 publishes of a client, 1 to 65535; default 256, never above `limits.inflight`. */
   readonly receiveMaximum?: number
@@ -24,7 +24,7 @@ export interface Settings {
 }
 
 export const toSettings = (options: MqttOptions, limits: Limits): Settings => ({
-  sharedSubscriptions: options.sharedSubscriptions ?? false,
+  sharedSubscriptions: options.sharedSubscriptions ?? true,
   receiveMaximum: Math.min(options.receiveMaximum ?? 256, limits.inflight),
   topicAliasMaximum: options.topicAliasMaximum ?? 16,
   sessionExpiryMax: options.sessionExpiryMax ?? 7 * 24 * 3600,

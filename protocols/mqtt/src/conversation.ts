@@ -21,8 +21,6 @@ import { Subscribing } from './subscribing.ts'
 import { toWill } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
-/** How long a client may take to come back after a planned end before its session ends or its will is told. */
-const GRACE: Ms = 30_000
 /** Packets that a client may send behind its CONNECT before it has the answer; their bytes: `limits.frameBytes`. */
 export const EARLY_MAX = 64
 
@@ -36,10 +34,8 @@ interface Client {
   readonly publishes: Publishes
   readonly deliveries: Deliveries
   readonly subscribing: Subscribing
-  /** Delay of its will; undefined: it has none. */
-  readonly delay: Ms | undefined
-  /** How it goes: without a word, with DISCONNECT, or because we do. */
-  end: 'lost' | 'said' | 'planned'
+  /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
+  will: 'fire' | 'drop' | 'keep'
   /** Of its session, from then on. */
   expiry: Ms
 }
@@ -158,7 +154,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       gateway.release(session)
       throw error
     }
-    const client = opened && this.#welcome(connect, terms, key, session, opened)
+    const client = opened && this.#welcome(terms, key, session, opened)
     // The peer, or a newer connection of its, did not wait.
     if (this.#state !== joining) {
       if (client) await this.#leave(client)
@@ -194,7 +190,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     }
     const last = will && {
       message: toWill(will, published),
-      after: delayOf(connect)! || GRACE, // 0: told at once when the client is lost, and only a planned end waits
+      after: (will.properties?.willDelayInterval ?? 0) * 1000,
     }
     return gateway.handle(
       { kind: 'open', inbox: inboxOf(terms.clientId), fresh, expiry, ...(last && { will: last }) },
@@ -202,13 +198,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     )
   }
 
-  #welcome(
-    connect: Connect,
-    terms: Terms,
-    key: string,
-    session: Session,
-    { epoch, incoming }: Replies['open'],
-  ): Client {
+  #welcome(terms: Terms, key: string, session: Session, { epoch, incoming }: Replies['open']): Client {
     const { receiveMaximum, topicAliasMaximum, sharedSubscriptions } = this.#settings
     const { version, window, packetMax, explained } = terms
     const link = this.#link
@@ -230,8 +220,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       publishes: new Publishes({ ...common, ...inbound }),
       deliveries: new Deliveries({ ...common, version, window, packetMax, writable: () => link.writable() }),
       subscribing: new Subscribing({ ...common, version, shares: sharedSubscriptions }),
-      delay: delayOf(connect),
-      end: 'lost',
+      will: 'fire',
       expiry: terms.expiry,
     }
   }
@@ -271,7 +260,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       if (client.terms.expiry === 0 && seconds > 0) throw violation('a session expiry where there was none')
       client.expiry = Math.min(seconds, this.#settings.sessionExpiryMax) * 1000
     }
-    if (reasonCode === 0) client.end = 'said' // [MQTT-3.14.4-3]
+    if (reasonCode === 0) client.will = 'drop' // [MQTT-3.14.4-3]
     this.#link.end()
     void this.#depart(client)
   }
@@ -308,8 +297,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   farewell(): Frame | undefined {
     const client = this.#client
     if (!client) return undefined
-    client.end = 'planned'
-    if (client.delay !== undefined) client.expiry = Math.max(client.expiry, GRACE)
+    client.will = 'keep' // a planned end is not what a will is for
     void this.#depart(client)
     return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept')))
   }
@@ -365,10 +353,10 @@ export class MqttConversation implements Conversation<Frame>, Holder {
 
   /** What has been accepted is stored and what has been acknowledged is settled before the session is left. */
   async #leave(client: Client): Promise<void> {
-    const { key, session, inbox, epoch, expiry, publishes, deliveries } = client
+    const { key, session, inbox, epoch, will, expiry, publishes, deliveries } = client
     const gateway = this.#gateway
     await Promise.all([deliveries.stop(), publishes.idle()])
-    const what = { inbox, epoch, expiry, will: willOf(client) }
+    const what = { inbox, epoch, will, expiry }
     try {
       await gateway.handle({ kind: 'leave', what }, gateway.context(session, PATIENCE))
     } catch (error) {
@@ -379,12 +367,4 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     gateway.release(session)
     this.#clients.leave(key, this)
   }
-}
-
-const delayOf = ({ will }: Connect): Ms | undefined => will && (will.properties?.willDelayInterval ?? 0) * 1000
-
-/** A will waits for its delay or the end of the session, whichever is first [MQTT-3.1.3.2.2]. */
-const willOf = ({ end, delay, expiry }: Client): 'drop' | 'fire' | 'keep' => {
-  if (delay === undefined || end === 'said') return 'drop'
-  return end === 'lost' && Math.min(delay, expiry) === 0 ? 'fire' : 'keep'
 }

@@ -45,7 +45,9 @@ describe('SUBSCRIBE', () => {
   })
 
   it('refuses each filter for its own reason', async () => {
-    const five = await enter(5)
+    start({ sharedSubscriptions: false })
+    const { client: five, connack } = await enterAt(protocol, gateway, 5)
+    expect(connack.properties?.sharedSubscriptionAvailable).toBe(false)
     gateway.answer('bind', ({ add }) => ({ granted: add.map(() => new Fault('forbidden', 'planted')), existed: [] }))
     expect(await ask(five, ['a', 'b#', '$share/g/a', '$share/x', ''])).toEqual([0x87, 0x8f, 0x9e, 0x8f, 0x8f])
     const four = await enter(4, { clientId: 'four' })
@@ -136,10 +138,8 @@ describe('SUBSCRIBE', () => {
     expect((await client.next('publish')).payload.toString()).toBe('theirs')
   })
 
-  it('shared goes to one of those who share, where that is served', async () => {
-    start({ sharedSubscriptions: true })
-    const { client, connack } = await enterAt(protocol, gateway, 5, { clientId: 'a' })
-    expect(connack.properties).not.toHaveProperty('sharedSubscriptionAvailable')
+  it('shared goes to one of those who share', async () => {
+    const client = await enter(5, { clientId: 'a' })
     const other = await enter(5, { clientId: 'b' })
     expect([await client.subscribe('$share/g/t/#', 1), await other.subscribe('$share/g/t/#', 1)]).toEqual([1, 1])
     for (let n = 0; n < 10; n++) client.publish(`t/${n}`, String(n))

@@ -52,7 +52,8 @@ export class Subscribing {
     if (remove.length > 0) {
       try {
         const context = gateway.context(session, PATIENCE)
-        existed = (await gateway.handle({ kind: 'bind', inbox, epoch, add: [], remove }, context)).existed
+        const reply = await gateway.handle({ kind: 'bind', inbox, epoch, add: [], remove }, context)
+        existed = reply.existed.slice(-remove.length)
       } catch (error) {
         existed = remove.map(() => this.#bearable(error))
         if (this.#options.version === 4) throw error
@@ -60,7 +61,8 @@ export class Subscribing {
     }
     let next = 0
     const codes = wanted.map((one, at) => {
-      const result = Fault.is(one) ? one : existed[next++]!
+      const known = this.#filters.has(unsubscriptions[at]!)
+      const result = Fault.is(one) ? one : (existed[next++] ?? known)
       if (Fault.is(result)) return reasonOf(result).unsuback ?? reasonOf(result).suback
       this.#drop(unsubscriptions[at]!)
       return result ? SUCCESS : NO_SUBSCRIPTION

@@ -135,7 +135,7 @@ let clients = 0
 
 export const driver = (version: Version): Driver => ({
   name: `MQTT ${version}`,
-  protocol: () => mqtt({ sharedSubscriptions: true }),
+  protocol: () => mqtt(),
   async greet(wire) {
     const client = new MqttClient(wire, version)
     await client.connect(`driver-${++clients}`)
