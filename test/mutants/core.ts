@@ -92,7 +92,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a reader that is slow is taken for one that is dead',
     file: outbox,
-    from: 'const PIECE_BYTES = 256 * 1024',
+    from: 'const PIECE_BYTES = 1024 * 1024',
     to: 'const PIECE_BYTES = 2 ** 40',
     suite: frame,
     test: 'leaves a reader alone that takes a large answer slowly',

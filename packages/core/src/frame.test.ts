@@ -279,15 +279,15 @@ describe('deadlines', () => {
     const it = await stage({}, { stallMs: 60_000, handshakeMs: 3_600_000 })
     const slow = new SlowReader()
     it.server.accept(slow, peer)
-    it.talks[0]!.link.send('x'.repeat(2_000_000))
+    it.talks[0]!.link.send('x'.repeat(6_000_000))
     await turns()
     for (let round = 0; round < 20; round++) {
       await it.clock.pass(40_000)
-      slow.drink(300_000)
+      slow.drink(1_100_000)
     }
     await it.clock.pass(100)
     expect(it.logs.filter(({ event }) => event === 'connection.stalled')).toEqual([])
-    expect([slow.taken, slow.destroyed]).toEqual([2_000_001, false])
+    expect([slow.taken, slow.destroyed]).toEqual([6_000_001, false])
   })
 
   it('ends a connection that does not send its first frame in time', async () => {

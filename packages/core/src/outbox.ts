@@ -4,7 +4,7 @@ import type { EpochMs } from './model.ts'
 /** Above it a tick's buffers leave by writev instead of being copied together. */
 const COPY_BYTES = 64 * 1024
 /** Most bytes that the socket is given at once: a reader that takes so many within `stallMs` is slow, not dead. */
-const PIECE_BYTES = 256 * 1024
+const PIECE_BYTES = 1024 * 1024
 
 /** What one connection has to say: collected over a tick, written in pieces, counted until the peer's system has it. */
 export class Outbox {
