@@ -39,8 +39,8 @@ describe('SUBSCRIBE', () => {
       'a 2',
       '+/b 2w',
       '# 2w',
-      '%M%%24SYS/# 2',
-      '%M%/x 2',
+      'MQTT%%24SYS/# 2',
+      'MQTT%/x 2',
     ])
   })
 

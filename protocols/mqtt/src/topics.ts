@@ -3,19 +3,20 @@ import { checkPattern, Fault, joinPath, LEVELS_MAX, splitPath } from '@sluice/co
 
 /**
  * The first level of an MQTT topic is a topic of the broker; the rest is its path. Broker topics have 1 to 127 letters,
- * digits, `%`, `|`, `-` and `_`; a first level that is one stands for itself. Any other begins with a mark:
- *   %M% + its UTF-8 bytes, those of [|a-zA-Z0-9_-] as they are, the others as %XX in upper-case hex
- *   %M%%- + SHA-256 in hex, where that would be too long: such a level travels in the message's `original`
+ * digits, `%`, `|`, `-` and `_`, and those that begin with `%` are the broker's own (retries, dead letters). A first level
+ * that is any other such name stands for itself. All that are not begin with a mark:
+ *   MQTT% + its UTF-8 bytes, those of [|a-zA-Z0-9_-] as they are, the others as %XX in upper-case hex
+ *   MQTT%%- + SHA-256 in hex, where that would be too long: such a level travels in the message's `original`
  * A level that happens to begin with the mark is escaped too, so that no two levels share a broker topic.
  */
-const LEGAL = /^[%|a-zA-Z0-9_-]{1,127}$/
-const MARK = '%M%'
-const HASHED = '%M%%-'
+const OWN = /^[|a-zA-Z0-9_-][%|a-zA-Z0-9_-]{0,126}$/
+const MARK = 'MQTT%'
+const HASHED = 'MQTT%%-'
 const LENGTH_MAX = 127
 
 /** The broker's topic for a first level. */
 export const encodeLevel = (level: string): string => {
-  if (LEGAL.test(level) && !level.startsWith(MARK)) return level
+  if (OWN.test(level) && !level.startsWith(MARK)) return level
   // An escape is at least as long as what it stands for: no need to write one that cannot fit.
   const escaped = level.length > LENGTH_MAX ? undefined : MARK + level.replace(/[^|a-zA-Z0-9_-]/gu, inHex)
   if (escaped !== undefined && escaped.length <= LENGTH_MAX) return escaped

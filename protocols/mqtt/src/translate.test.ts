@@ -54,7 +54,7 @@ describe('a publish', () => {
       via: 'mqtt',
     })
     expect(published('orders/').path).toBe('')
-    expect(published('/a')).toMatchObject({ topic: '%M%', path: 'a' })
+    expect(published('/a')).toMatchObject({ topic: 'MQTT%', path: 'a' })
     expect(published('orders', undefined, 1, true).retain).toBe(true)
   })
 
@@ -78,7 +78,7 @@ describe('a publish', () => {
       expiresAt: NOW + 60_000,
       contentType: 'text/plain',
       correlationId: 'c1',
-      replyTo: '%M%%24r/1',
+      replyTo: 'MQTT%%24r/1',
       tag: 'blue',
       keys: ['k1', 'k2'],
       priority: 4,

@@ -1,0 +1,283 @@
+import { once } from 'node:events'
+import net from 'node:net'
+import { type RunningGateway, startGateway } from '@sluice/gateway'
+import mqttProtocol from '@sluice/protocol-mqtt'
+import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+
+let gateway: RunningGateway
+const clients: MqttClient[] = []
+
+beforeAll(async () => {
+  gateway = await startGateway({ protocols: [mqttProtocol()] })
+})
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.endAsync(true)))
+})
+afterAll(() => gateway?.close())
+
+interface Received {
+  readonly topic: string
+  readonly text: string
+  readonly packet: IPublishPacket
+}
+interface Client {
+  readonly mqtt: MqttClient
+  readonly received: readonly Received[]
+  /** Of the last CONNACK. */
+  readonly resumed: () => boolean
+}
+
+let ids = 0
+/** MQTT.js, with everything it is given from its first moment on. */
+const open = async (options: IClientOptions, port = gateway.port): Promise<Client> => {
+  const mqtt = connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, clientId: `e2e-${++ids}`, ...options })
+  clients.push(mqtt)
+  const received: Received[] = []
+  let connack: IConnackPacket | undefined
+  mqtt.on('message', (topic, payload, packet) => received.push({ topic, text: payload.toString(), packet }))
+  mqtt.on('connect', (packet) => (connack = packet))
+  await new Promise((resolve, reject) => mqtt.once('connect', resolve).once('error', reject))
+  return { mqtt, received, resumed: () => connack?.sessionPresent === true }
+}
+const texts = ({ received }: Client) => received.map(({ text }) => text)
+const until = async (so: () => boolean): Promise<void> => {
+  for (const end = Date.now() + 8_000; !so(); ) {
+    if (Date.now() > end) throw new Error('it did not come')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+const upTo = (count: number) => Array.from({ length: count }, (_, n) => String(n))
+
+for (const protocolVersion of [4, 5] as const) {
+  const five = protocolVersion === 5
+  /** A session that stays. */
+  const kept: IClientOptions = {
+    protocolVersion,
+    clean: false,
+    ...(five && { properties: { sessionExpiryInterval: 600 } }),
+  }
+
+  describe(`MQTT.js, version ${protocolVersion}, over the broker`, () => {
+    it.each([0, 1, 2] as const)('publishes and receives with QoS %i, in order', async (qos) => {
+      const subscriber = await open({ protocolVersion })
+      await subscriber.mqtt.subscribeAsync(`order-${protocolVersion}/${qos}`, { qos })
+      const publisher = await open({ protocolVersion })
+      const bodies = upTo(200)
+      await Promise.all(
+        bodies.map((text) => publisher.mqtt.publishAsync(`order-${protocolVersion}/${qos}`, text, { qos })),
+      )
+      await until(() => subscriber.received.length >= 200)
+      expect(texts(subscriber)).toEqual(bodies)
+      expect(new Set(subscriber.received.map(({ packet }) => packet.qos))).toEqual(new Set([qos]))
+    })
+
+    it('delivers with the smaller QoS', async () => {
+      const subscriber = await open({ protocolVersion })
+      const topic = `smaller-${protocolVersion}`
+      await subscriber.mqtt.subscribeAsync({ [`${topic}/low`]: { qos: 0 }, [`${topic}/high`]: { qos: 2 } })
+      await subscriber.mqtt.publishAsync(`${topic}/low`, 'x', { qos: 2 })
+      await subscriber.mqtt.publishAsync(`${topic}/high`, 'x', { qos: 1 })
+      await until(() => subscriber.received.length === 2)
+      expect(subscriber.received.map(({ packet }) => packet.qos).sort()).toEqual([0, 1])
+    })
+
+    it('matches wildcards, whatever the first level', async () => {
+      const subscriber = await open({ protocolVersion })
+      const name = `w${protocolVersion}`
+      await subscriber.mqtt.subscribeAsync([`${name}/+/temp`, `/${name}/#`, `$${name}/x`, `+/${name}/one`], { qos: 1 })
+      const publisher = await open({ protocolVersion })
+      const topics = [
+        `${name}/a/temp`,
+        `${name}/a/b/temp`,
+        `/${name}`,
+        `/${name}/deep/er`,
+        `$${name}/x`,
+        `$${name}/y`,
+        `ä ${name}.é/${name}/one`,
+        `$x/${name}/one`,
+      ]
+      for (const topic of topics) await publisher.mqtt.publishAsync(topic, topic, { qos: 1 })
+      await publisher.mqtt.publishAsync(`${name}/last/temp`, 'last', { qos: 1 })
+      await until(() => texts(subscriber).includes('last'))
+      expect(subscriber.received.map(({ topic }) => topic)).toEqual([
+        `${name}/a/temp`,
+        `/${name}`,
+        `/${name}/deep/er`,
+        `$${name}/x`,
+        `ä ${name}.é/${name}/one`,
+        `${name}/last/temp`,
+      ])
+    })
+
+    it('keeps a session and what comes while its client is away', async () => {
+      const clientId = `away-${protocolVersion}`
+      const topic = `away-${protocolVersion}/x`
+      const first = await open({ ...kept, clientId })
+      expect(first.resumed()).toBe(false)
+      await first.mqtt.subscribeAsync(topic, { qos: 1 })
+      await first.mqtt.endAsync()
+      const publisher = await open({ protocolVersion })
+      const bodies = upTo(50)
+      for (const text of bodies) await publisher.mqtt.publishAsync(topic, text, { qos: 1 })
+      const second = await open({ ...kept, clientId })
+      expect(second.resumed()).toBe(true)
+      await until(() => second.received.length >= 50)
+      expect(texts(second)).toEqual(bodies)
+      await second.mqtt.endAsync()
+      const fresh = await open({ protocolVersion, clientId, clean: true })
+      expect(fresh.resumed()).toBe(false)
+    })
+
+    it('takes a client id over from an older connection', async () => {
+      const clientId = `twice-${protocolVersion}`
+      const older = await open({ ...kept, clientId })
+      const closed = new Promise((resolve) => older.mqtt.once('close', () => resolve(undefined)))
+      let reason: number | undefined
+      older.mqtt.on('disconnect', (packet) => (reason = packet.reasonCode))
+      const newer = await open({ ...kept, clientId })
+      await closed
+      expect(reason).toBe(five ? 0x8e : undefined)
+      expect(newer.resumed()).toBe(true)
+      await newer.mqtt.publishAsync(`twice-${protocolVersion}`, 'x', { qos: 1 })
+    })
+
+    it('keeps what is retained for those who come later', async () => {
+      const topic = `retained-${protocolVersion}/x`
+      const publisher = await open({ protocolVersion })
+      await publisher.mqtt.publishAsync(topic, 'kept', { qos: 1, retain: true })
+      const late = await open({ protocolVersion })
+      await late.mqtt.subscribeAsync(`retained-${protocolVersion}/#`, { qos: 1 })
+      await until(() => late.received.length === 1)
+      expect(late.received[0]).toMatchObject({ text: 'kept', packet: { retain: true } })
+      await publisher.mqtt.publishAsync(topic, 'live', { qos: 1, retain: true })
+      await until(() => late.received.length === 2)
+      expect(late.received[1]).toMatchObject({ text: 'live', packet: { retain: false } })
+      await publisher.mqtt.publishAsync(topic, '', { qos: 1, retain: true })
+      await until(() => late.received.length === 3)
+      const later = await open({ protocolVersion })
+      await later.mqtt.subscribeAsync(topic, { qos: 1 })
+      await publisher.mqtt.publishAsync(topic, 'end', { qos: 1 })
+      await until(() => texts(later).includes('end'))
+      expect(texts(later)).toEqual(['end'])
+    })
+
+    it('tells the will of a client that is lost, not of one that says goodbye', async () => {
+      const topic = `will-${protocolVersion}`
+      const watcher = await open({ protocolVersion })
+      await watcher.mqtt.subscribeAsync(topic, { qos: 1 })
+      const will = (text: string) => ({ topic, payload: Buffer.from(text), qos: 1 as const, retain: false })
+      const polite = await open({ protocolVersion, will: will('polite') })
+      await polite.mqtt.endAsync()
+      const lost = await open({ protocolVersion, will: will('lost') })
+      lost.mqtt.stream.destroy()
+      await until(() => watcher.received.length > 0)
+      expect(texts(watcher)).toEqual(['lost'])
+    })
+
+    it('ends a client that is silent for one and a half times its keep alive', async () => {
+      const socket = net.connect({ host: '127.0.0.1', port: gateway.port })
+      const bytes: Buffer[] = []
+      socket.on('data', (chunk: Buffer) => bytes.push(chunk))
+      const body = `00044d515454 0${protocolVersion} 02 0001 ${five ? '00' : ''} 0006 73696c656e${protocolVersion + 30}`
+      const connectPacket = Buffer.from(body.replace(/ /g, ''), 'hex')
+      socket.write(Buffer.concat([Buffer.of(0x10, connectPacket.length), connectPacket]))
+      const began = Date.now()
+      await once(socket, 'end')
+      socket.end()
+      expect(Date.now() - began).toBeGreaterThanOrEqual(1_400)
+      const answer = Buffer.concat(bytes).toString('hex')
+      expect(answer).toMatch(five ? /^20.*e0..8d/ : /^20020000$/)
+    })
+  })
+}
+
+describe('MQTT.js, version 5, over the broker', () => {
+  const protocolVersion = 5
+  it('carries every property to a subscriber', async () => {
+    const subscriber = await open({ protocolVersion })
+    await subscriber.mqtt.subscribeAsync('properties/#', {
+      qos: 1,
+      properties: { subscriptionIdentifier: 42 },
+    } as never)
+    const properties = {
+      payloadFormatIndicator: true,
+      messageExpiryInterval: 60,
+      contentType: 'text/plain',
+      responseTopic: '/answers/1',
+      correlationData: Buffer.from([0, 1, 254, 255]),
+      userProperties: { color: ['red', 'blue'], empty: '', TAGS: 'x', 'x-mq-tag': 'urgent' },
+    }
+    await subscriber.mqtt.publishAsync('properties/x', 'ü', { qos: 2, properties })
+    await until(() => subscriber.received.length === 1)
+    const [{ packet }] = subscriber.received as [Received]
+    expect(packet.properties).toMatchObject({
+      ...properties,
+      messageExpiryInterval: expect.any(Number),
+      subscriptionIdentifier: 42,
+      userProperties: expect.anything(),
+    })
+    expect({ ...packet.properties?.userProperties }).toEqual(properties.userProperties)
+  })
+
+  it('asks and answers', async () => {
+    const server = await open({ protocolVersion })
+    server.mqtt.on('message', (_topic, payload, { properties }) => {
+      const { responseTopic, correlationData } = properties!
+      server.mqtt.publish(responseTopic!, `re: ${payload}`, {
+        qos: 1,
+        properties: { correlationData: correlationData! },
+      })
+    })
+    await server.mqtt.subscribeAsync('questions', { qos: 1 })
+    const client = await open({ protocolVersion })
+    await client.mqtt.subscribeAsync('answers/me', { qos: 1 })
+    const properties = { responseTopic: 'answers/me', correlationData: Buffer.from('q1') }
+    await client.mqtt.publishAsync('questions', 'why', { qos: 1, properties })
+    await until(() => client.received.length === 1)
+    expect(client.received[0]).toMatchObject({
+      text: 're: why',
+      packet: { properties: { correlationData: Buffer.from('q1') } },
+    })
+  })
+
+  it('shares a subscription', async () => {
+    const one = await open({ protocolVersion })
+    const two = await open({ protocolVersion: 4 })
+    for (const { mqtt } of [one, two]) await mqtt.subscribeAsync('$share/crew/jobs/#', { qos: 1 })
+    const all = await open({ protocolVersion })
+    await all.mqtt.subscribeAsync('jobs/#', { qos: 1 })
+    const publisher = await open({ protocolVersion })
+    await Promise.all(upTo(100).map((text) => publisher.mqtt.publishAsync('jobs/x', text, { qos: 1 })))
+    await until(() => all.received.length === 100 && one.received.length + two.received.length >= 100)
+    expect([...texts(one), ...texts(two)].sort()).toEqual(upTo(100).sort())
+    expect(Math.min(one.received.length, two.received.length)).toBeGreaterThan(0)
+  })
+
+  it('is told the fate of each publish and filter', async () => {
+    const client = await open({ protocolVersion })
+    await expect(client.mqtt.publishAsync('a/'.repeat(200), 'x', { qos: 1 })).rejects.toThrow(/Topic Name invalid/)
+    expect((await client.mqtt.subscribeAsync('good', { qos: 1 }))[0]?.qos).toBe(1)
+    await expect(client.mqtt.subscribeAsync('$share/x', { qos: 1 })).rejects.toThrow(/Topic Filter invalid/)
+  })
+
+  it('comes back after a lost connection: QoS 2 neither lost nor twice', async () => {
+    const subscriber = await open({ protocolVersion })
+    await subscriber.mqtt.subscribeAsync('exactly', { qos: 2 })
+    const publisher = await open({
+      protocolVersion,
+      clean: false,
+      reconnectPeriod: 20,
+      properties: { sessionExpiryInterval: 600 },
+    })
+    const bodies = upTo(150)
+    const sent = bodies.map(async (text, n) => {
+      if (n % 50 === 25) setImmediate(() => publisher.mqtt.stream.destroy())
+      await publisher.mqtt.publishAsync('exactly', text, { qos: 2 })
+    })
+    await Promise.all(sent)
+    await until(() => subscriber.received.length >= 150)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(texts(subscriber).sort()).toEqual([...bodies].sort())
+  })
+})
