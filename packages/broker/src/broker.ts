@@ -14,6 +14,7 @@ import {
 } from '@sluice/core'
 import { noHost, parseHost } from '@sluice/remoting'
 import { admin, group } from './admin.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { Core, type Counters } from './core.ts'
 import { unsupported } from './errors.ts'
 import { type FileLayer, realFiles } from './files.ts'
@@ -27,6 +28,7 @@ import { popGroup } from './pop.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { recover } from './recovery.ts'
+import { defaultRetain, Retention } from './retention.ts'
 import { Segments } from './segments.ts'
 import { settle } from './settle.ts'
 import { type Bounds, defaultBounds, State } from './state.ts'
@@ -124,7 +126,19 @@ const open = async (
   const counters: Counters = { unreadableBytes: 0, unreadableRecords: 0, cutBytes: 0 }
   const state = new State(node, { ...defaultBounds, ...options.bounds })
   const segments = new Segments(files, options.dir)
-  const { file, end } = await recover(segments, state, counters, clock, lines)
+  const checkpoints = new Checkpoints(files, segments, clock, lines)
+  const { file, end } = await recover({ segments, checkpoints, state, counters, clock, lines })
+  const rolled = (to: number) => {
+    const sidecar = checkpoints.takeSidecar(state, to)
+    const snapshot = checkpoints.isDue(to) ? checkpoints.takeSnapshot(state, to) : undefined
+    state.nextSegment()
+    return async () => {
+      await checkpoints.saveSidecar(sidecar)
+      if (snapshot) await checkpoints.saveSnapshot(snapshot)
+      lines.info('segment.sealed', { end: to })
+      void retention.run()
+    }
+  }
   const log = new Log(
     {
       flush: options.flush ?? 'sync',
@@ -132,8 +146,7 @@ const open = async (
       cacheBytes: options.cacheBytes ?? 32 * 1024 * 1024,
       clock,
       lines,
-      rolled: () => async () => undefined,
-      failed: () => undefined,
+      rolled,
     },
     segments,
     file,
@@ -149,7 +162,8 @@ const open = async (
     bodyBytes: options.bodyBytes ?? 4 * 1024 * 1024,
   }
   const core = new Core({ state, log, segments, clock, wheel: new Wheel(clock, WHEEL_MS), lines, settings, counters })
-  return new LogBroker(options, core, unlock)
+  const retention = new Retention(core, checkpoints, { ...defaultRetain, ...options.retain })
+  return new LogBroker(options, core, checkpoints, retention, unlock)
 }
 
 const WHEEL_MS = 50
@@ -161,15 +175,25 @@ class LogBroker implements Broker {
   readonly can = { inboxes: true, atomicAccepts: false, uncountedRetry: true, sessionLease: true }
   readonly #options: BrokerOptions
   readonly #core: Core
+  readonly #checkpoints: Checkpoints
+  readonly #retention: Retention
   readonly #unlock: () => Promise<void>
   readonly #members: Members
   readonly #timers: Timers
   readonly #inboxes: Inboxes
   #closed: Promise<void> | undefined
 
-  constructor(options: BrokerOptions, core: Core, unlock: () => Promise<void>) {
+  constructor(
+    options: BrokerOptions,
+    core: Core,
+    checkpoints: Checkpoints,
+    retention: Retention,
+    unlock: () => Promise<void>,
+  ) {
     this.#options = options
     this.#core = core
+    this.#checkpoints = checkpoints
+    this.#retention = retention
     this.#unlock = unlock
     this.node = core.settings.node
     this.dir = options.dir
@@ -279,12 +303,25 @@ class LogBroker implements Broker {
     this.#members.close()
     this.#inboxes.close()
     await this.#timers.close()
+    await this.#retention.close()
     core.wheel.close()
     try {
-      await core.log.flushed()
+      await core.log.close()
+      if (core.log.synced === core.log.end) await this.#checkpoint()
+    } catch (error) {
+      core.lines.error('broker.close', { error: String(error) })
     } finally {
       await core.segments.close()
       await this.#unlock()
     }
+  }
+
+  /** So that the next start reads nothing of the log. */
+  async #checkpoint(): Promise<void> {
+    const { log, state } = this.#core
+    const sidecar = this.#checkpoints.takeSidecar(state, log.end)
+    const snapshot = this.#checkpoints.takeSnapshot(state, log.end)
+    await this.#checkpoints.saveSidecar(sidecar)
+    await this.#checkpoints.saveSnapshot(snapshot)
   }
 }

@@ -29,12 +29,12 @@ export const replayInbox = (state: State, kind: number, body: BytesReader): void
     }
     case events.INCOMING: {
       const { inbox, slot, stored } = events.readIncoming(body, state.node)
-      state.inboxes.get(inbox)?.incoming.set(slot, stored)
+      state.inboxes.get(inbox)?.incoming.set(slot, { stored })
       return
     }
     case events.ONCE: {
       const { key, until, stored } = events.readOnce(body, state.node)
-      if (stored.length > 0) state.keep(key, until, stored)
+      if (stored.length > 0) state.keep(key, until, { stored })
       return
     }
     case events.WILL_DONE: {

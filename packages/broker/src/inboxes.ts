@@ -6,10 +6,10 @@ import {
   type Message,
   type Ms,
   PatternTrie,
-  type Stored,
 } from '@sluice/core'
 import type { Touched } from './log.ts'
 import { type Pointer, Pointers } from './pointers.ts'
+import type { Answer } from './state.ts'
 import type { Reader } from './topics.ts'
 
 /** A numbered delivery of an inbox that is not settled. */
@@ -120,8 +120,8 @@ export class InboxState extends Line {
   redeliver: SlotState[] = []
   /** Retained messages to hand out, before what is live. */
   retained: Pointer[] = []
-  /** Publishes of the client that it may repeat: slot to first answer. A promise: the first is still on its way. */
-  readonly incoming = new Map<number, readonly Stored[] | Promise<readonly Stored[]>>()
+  /** Publishes of the client that it may repeat: slot to first answer. */
+  readonly incoming = new Map<number, Answer>()
   readonly shares = new Set<ShareState>()
   readonly parked = new Set<Reader>()
   will: Will | undefined

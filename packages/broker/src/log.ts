@@ -25,8 +25,6 @@ export interface LogOptions {
    * the log below `end` is durable and the next segment stands.
    */
   rolled(end: number): () => Promise<void>
-  /** The log cannot go on: nothing is acknowledged from here. */
-  failed(fault: Fault): void
 }
 
 const resolved = Promise.resolve()
@@ -47,7 +45,8 @@ interface Batch {
   reject(fault: Fault): void
 }
 
-const CHUNK_BYTES = 1024 * 1024
+const CHUNK_MIN = 16 * 1024
+const CHUNK_MAX = 1024 * 1024
 /** Flush async: how often the disk is asked to catch up. */
 const LAZY_SYNC_MS = 500
 /** Bytes that may wait for the disk. */
@@ -123,7 +122,7 @@ export class Log {
    */
   reserve(size: number): number {
     if (this.#fault) throw this.#fault
-    if (this.end === this.#batch.from) this.#mark()
+    if (this.end === this.#batch.from) this.mark()
     return this.#reserve(size)
   }
 
@@ -185,6 +184,15 @@ export class Log {
     while (place >= this.written && place < this.end && !this.#fault) await this.done().catch(ignore)
   }
 
+  /** Resolves once everything below this position is on the disk, whatever the flush mode. */
+  async syncedTo(position: number): Promise<void> {
+    await this.settled(position - 1)
+    while (this.synced < position) {
+      if (this.#fault) throw this.#fault
+      await this.#sync(this.written)
+    }
+  }
+
   /** Waits until everything is written, synced and rolled. */
   async flushed(): Promise<void> {
     while (this.end > this.written && !this.#fault) await this.done().catch(ignore)
@@ -192,6 +200,12 @@ export class Log {
     await this.#lazy
     await this.#background
     if (!this.#fault && this.synced < this.end) await this.#sync(this.end)
+  }
+
+  /** Nothing is appended from here; the file stays with the segments. */
+  async close(): Promise<void> {
+    await this.flushed()
+    this.#fault ??= new Fault('unavailable', 'the broker is closed')
   }
 
   readonly #flush = (): void => {
@@ -264,11 +278,10 @@ export class Log {
     this.#fault = new Fault('unavailable', 'the log cannot be written', { cause: error })
     batch.reject(this.#fault)
     this.#batch.reject(this.#fault)
-    this.#options.failed(this.#fault)
   }
 
   /** How far the log is durable stands before each batch: damage below it is loss, above it a torn tail. */
-  #mark(): void {
+  mark(): void {
     const at = this.#reserve(MARKER)
     const { buffer } = this.#chunk
     buffer.writeUInt32BE(SYNCED, at)
@@ -286,7 +299,8 @@ export class Log {
   }
 
   #newChunk(least: number): Chunk {
-    const buffer = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, least))
+    const usual = Math.min(CHUNK_MAX, Math.max(CHUNK_MIN, this.#options.cacheBytes / 8))
+    const buffer = Buffer.allocUnsafeSlow(Math.max(usual, least))
     const chunk = { start: this.end, buffer, used: 0 }
     this.#chunks.push(chunk)
     this.#cached += buffer.length

@@ -3,6 +3,7 @@ import type { Core } from './core.ts'
 import { writeIncoming, writeOnce } from './events.ts'
 import { inboxOf } from './inboxCommands.ts'
 import { type AppendMore, publishOne, refusal } from './publish.ts'
+import type { Answer } from './state.ts'
 import { topicOrNew } from './topicCommands.ts'
 
 type Publish = CommandOf<'publish'>
@@ -12,8 +13,8 @@ const KEEP_MAX = 7 * 24 * 3600 * 1000
 
 /** Where the first answer is kept. */
 interface Memory {
-  readonly known: readonly Stored[] | Promise<readonly Stored[]> | undefined
-  keep(stored: readonly Stored[] | Promise<readonly Stored[]>): void
+  readonly known: Answer | undefined
+  keep(answer: Answer): void
   forget(): void
   /** The event that makes the records before it count; undefined: it need not survive. */
   event(stored: readonly Stored[]): Buffer | undefined
@@ -24,7 +25,7 @@ const slotMemory = (core: Core, slot: Slot): Memory => {
   const inbox = inboxOf(core, slot.inbox, slot.epoch)
   return {
     known: inbox.incoming.get(slot.slot),
-    keep: (stored) => void inbox.incoming.set(slot.slot, stored),
+    keep: (answer) => void inbox.incoming.set(slot.slot, answer),
     forget: () => void inbox.incoming.delete(slot.slot),
     event: (stored) => (inbox.persistent ? writeIncoming({ inbox: inbox.name, slot: slot.slot, stored }) : undefined),
   }
@@ -41,8 +42,8 @@ const keyMemory = (core: Core, { key, keep }: { readonly key: string; readonly k
     throw new Fault('limit', `${state.once.size} keys are remembered already`, { about: 'once' })
   const until = now + Math.min(keep, KEEP_MAX)
   return {
-    known: known && known.until > now ? known.stored : undefined,
-    keep: (stored) => state.keep(key, until, stored),
+    known: known && known.until > now ? known : undefined,
+    keep: (answer) => state.keep(key, until, answer),
     forget: () => void state.once.delete(key),
     event: (stored) => writeOnce({ key, until, stored }),
   }
@@ -59,7 +60,10 @@ const nothing = (): Buffer => writeOnce({ key: '', until: 0, stored: [] })
 export const publishOnce = async (core: Core, command: Publish, context: Context): Promise<Replies['publish']> => {
   const { once } = command
   const memory = 'key' in once! ? keyMemory(core, once) : slotMemory(core, once!)
-  if (memory.known) return { stored: await memory.known }
+  if (memory.known) {
+    await memory.known.durable
+    return { stored: memory.known.stored }
+  }
   const { session } = context
   const more: AppendMore = { bornHost: session.remoteAddress, publisher: session.client, chained: true }
   let appended = false
@@ -90,13 +94,14 @@ export const publishOnce = async (core: Core, command: Publish, context: Context
     await core.log.done()
     return { stored: stored as (Stored | Fault)[] }
   }
-  const answer = core.log.done().then(() => all)
-  memory.keep(answer)
+  const durable = core.log.done()
+  memory.keep({ stored: all, durable })
   try {
-    memory.keep(await answer)
+    await durable
   } catch (error) {
     memory.forget()
     throw error
   }
+  memory.keep({ stored: all })
   return { stored: all }
 }

@@ -144,6 +144,7 @@ const takeAgain = (ask: Ask, queue: QueueState, cursor: Cursor, held: Held, take
 const takeNew = (ask: Ask, queue: QueueState, cursor: Cursor, taken: Taken[]): void => {
   const { records } = queue
   const { hashes } = ask.wanted
+  if (cursor.next < records.min) cursor.next = records.min
   const room = ask.core.state.bounds.leases - ask.groupTopic.held
   const end = Math.min(queue.visible, cursor.next + SCAN_MAX)
   let fresh = 0

@@ -1,20 +1,23 @@
-import type { GroupSpec, TopicSpec } from '@sluice/core'
+import type { GroupSpec, Log as Lines, TopicSpec } from '@sluice/core'
 import { type StoredRecord, viewRecord } from '@sluice/remoting'
 import type { BytesReader } from './bytes.ts'
 import { type Entry, isControl, isRecordPayload } from './entry.ts'
 import * as events from './events.ts'
 import { replayInbox } from './inboxReplay.ts'
 import type { State } from './state.ts'
+import type { QueueState } from './topics.ts'
 
 /** Reads entries again in their order, as they were applied when they were appended. */
 export class Replay {
   readonly #state: State
+  readonly #lines: Lines
   #prelude: events.Prelude | undefined
   /** Highest position that is known to have been durable. */
   synced = 0
 
-  constructor(state: State) {
+  constructor(state: State, lines: Lines) {
     this.#state = state
+    this.#lines = lines
   }
 
   apply({ place, payload }: Entry): void {
@@ -31,9 +34,16 @@ export class Replay {
     if (prelude?.deliverAt !== undefined)
       return state.delay({ place, size, at: prelude.deliverAt, queue: prelude.queue ?? -1 })
     if (prelude?.into !== undefined) return state.toInbox(prelude.into, place, size)
-    const queue = state.topics.get(message.topic)?.queues[message.queue.index]
-    if (queue && message.offset >= queue.records.max)
+    const queue = state.topics.get(message.topic)?.queues[message.queue.index] ?? this.#lost(message)
+    if (message.offset >= queue.records.max)
       state.indexed(queue, message.offset, place, size, message, prelude?.publisher)
+  }
+
+  /** A record in a queue that was never made: what made it is damaged. The record is worth more than the setting. */
+  #lost({ topic, queue: { index } }: StoredRecord): QueueState {
+    this.#lines.error('topic.lost', { topic, queue: index })
+    const queues = Math.max(index + 1, this.#state.topics.get(topic)?.queues.length ?? 1)
+    return this.#state.putTopic({ topic, queues, type: 'mixed' }, 0).queues[index]!
   }
 
   #event(payload: Buffer, place: number): void {

@@ -46,10 +46,14 @@ export interface Delayed {
   readonly queue: number
 }
 
-/** The first answer to a publish under a key. A promise: it is still on its way. */
-export interface Kept {
+/** The first answer to a publish that may be repeated. `durable`: it may not be said before. */
+export interface Answer {
+  readonly stored: readonly Stored[]
+  readonly durable?: Promise<void>
+}
+/** Kept under a key. */
+export interface Kept extends Answer {
   readonly until: EpochMs
-  readonly stored: readonly Stored[] | Promise<readonly Stored[]>
 }
 
 export interface PendingWill {
@@ -82,6 +86,8 @@ export class State {
   readonly #onceDue = new Heap<string>()
   /** Wills of inboxes that are gone, by the inbox's name. */
   readonly wills = new Map<string, PendingWill>()
+  /** Queues with records in the segment that is being written. */
+  readonly segmentQueues = new Set<QueueState>()
   epoch = 0
   storedAt: EpochMs = 0
   /** Told of what readers must not see before it is durable. */
@@ -131,11 +137,75 @@ export class State {
       if (records.max === records.min) records.startAt(offset)
       else records.skipTo(offset)
     }
-    if (queue.segmentFrom < 0) queue.segmentFrom = offset
+    this.#stands(queue, offset)
     records.push(place, size, hashTag(facts.tag), facts.expires ? flag.expires : 0)
     this.touch(queue)
     if (facts.retain) this.#retain(message, facts, place, size)
     this.#fanOut(message, facts, place, size, publisher)
+  }
+
+  /** In recovery, of a record that only its queue is to know of: what else it did is in the snapshot. */
+  restore(
+    queue: QueueState,
+    offset: number,
+    place: number,
+    size: number,
+    tag: number,
+    flags: number,
+    active: boolean,
+  ): void {
+    const { records } = queue
+    if (offset < records.max) return
+    if (records.max === records.min) records.startAt(offset)
+    else records.skipTo(offset)
+    if (active) this.#stands(queue, offset)
+    records.push(place, size, tag, flags)
+  }
+
+  /** In the segment that is being written. */
+  #stands(queue: QueueState, offset: number): void {
+    if (queue.segmentFrom >= 0) return
+    queue.segmentFrom = offset
+    this.segmentQueues.add(queue)
+  }
+
+  /** Another segment begins. */
+  nextSegment(): void {
+    for (const queue of this.segmentQueues) queue.segmentFrom = -1
+    this.segmentQueues.clear()
+  }
+
+  /** Everything was read: what is there is durable, what lies below `first` is gone, and no session lives any more. */
+  recovered(first: number, now: EpochMs): void {
+    this.forget(first)
+    for (const { queues } of this.topics.values()) for (const queue of queues) queue.visible = queue.records.max
+    for (const inbox of this.inboxes.values()) inbox.showAll()
+    for (const share of this.shares.values()) share.showAll()
+    for (const group of this.groups.values()) {
+      for (const { cursors } of group.topics.values()) {
+        for (const cursor of cursors.values()) {
+          for (const held of cursor.held.values())
+            if (held.session !== undefined) cursor.giveBack(held, now + SESSION_GRACE_MS)
+        }
+      }
+    }
+  }
+
+  /** Whatever points below this position of the log. */
+  forget(first: number): void {
+    for (const [name, topic] of this.topics) {
+      for (const { records, queue } of topic.queues) {
+        records.dropBelow(first)
+        if (records.min === 0) continue
+        for (const group of this.groups.values())
+          group.topics.get(name)?.cursors.get(queue.index)?.retained(records.min)
+      }
+    }
+    for (const inbox of this.inboxes.values()) {
+      inbox.dropBelow(first)
+      inbox.retained = inbox.retained.filter(({ place }) => place >= first)
+    }
+    for (const share of this.shares.values()) share.dropBelow(first)
   }
 
   /** Whether a noLocal binding leaves this message out because it is its own client's. */
@@ -168,9 +238,9 @@ export class State {
     if (this.retained.get(full)?.place === copy) this.retained.set(full, { place, size })
   }
 
-  keep(key: string, until: EpochMs, stored: Kept['stored']): void {
+  keep(key: string, until: EpochMs, answer: Answer): void {
     if (!this.once.has(key)) this.#onceDue.push(until, key)
-    this.once.set(key, { until, stored })
+    this.once.set(key, { until, ...answer })
   }
 
   /** Forgets the keys whose time is over. */
@@ -235,4 +305,6 @@ export class State {
   }
 }
 
+/** What a session held when the broker stopped is there again after so long: its client may come back and settle it. */
+const SESSION_GRACE_MS = 30_000
 const ignore = () => undefined

@@ -1,0 +1,139 @@
+import { join } from 'node:path'
+import type { Clock, Log as Lines } from '@sluice/core'
+import type { FileLayer } from './files.ts'
+import { type Segments, segmentName } from './segments.ts'
+import { openSidecar, writeSidecar } from './sidecar.ts'
+import { positionOf, writeSnapshot } from './snapshot.ts'
+import type { State } from './state.ts'
+
+const SNAPSHOT = /^snapshot-(\d{20})$/
+const KEPT = 2
+
+export interface Checkpoint {
+  /** Everything below it is in the checkpoint. */
+  readonly position: number
+  readonly bytes: Buffer
+}
+
+/**
+ * The files beside the log that make a start short: snapshots of the state and a sidecar for each segment. All of it can
+ * be made again from the log, as long as the log is whole.
+ */
+export class Checkpoints {
+  readonly #files: FileLayer
+  readonly #dir: string
+  readonly #segments: Segments
+  readonly #clock: Clock
+  readonly #lines: Lines
+  /** Positions of the snapshots on the disk, oldest first. */
+  readonly positions: number[] = []
+  #lastBytes = 0
+  #saving: Promise<void> = Promise.resolve()
+
+  constructor(files: FileLayer, segments: Segments, clock: Clock, lines: Lines) {
+    this.#files = files
+    this.#dir = segments.dir
+    this.#segments = segments
+    this.#clock = clock
+    this.#lines = lines
+  }
+
+  /** The newest snapshot that is whole; half-written ones of a life before are removed. */
+  async load(): Promise<Checkpoint | undefined> {
+    const names = await this.#files.list(this.#dir)
+    for (const name of names) if (name.endsWith('.tmp')) await this.#files.unlink(join(this.#dir, name))
+    const positions = names.flatMap((name) => SNAPSHOT.exec(name)?.[1] ?? []).sort()
+    let newest: Checkpoint | undefined
+    for (const digits of positions.reverse()) {
+      const bytes = await this.#readAll(`snapshot-${digits}`)
+      const position = positionOf(bytes)
+      if (position === Number(digits)) {
+        this.positions.unshift(position)
+        newest ??= { position, bytes }
+        continue
+      }
+      this.#lines.warn('snapshot.damaged', { position: Number(digits) })
+      await this.#files.unlink(join(this.#dir, `snapshot-${digits}`))
+    }
+    return newest
+  }
+
+  async sidecar(start: number) {
+    const bytes = await this.#readAll(sidecarName(start))
+    if (bytes.length === 0) return undefined
+    const opened = openSidecar(bytes, start)
+    if (!opened) this.#lines.warn('sidecar.damaged', { segment: start })
+    return opened
+  }
+
+  /** Whether so much was written since the last snapshot that the next is worth its size. */
+  isDue(position: number): boolean {
+    return position - (this.positions.at(-1) ?? 0) >= this.#lastBytes * 4
+  }
+
+  takeSnapshot(state: State, position: number): Checkpoint {
+    const bytes = writeSnapshot(state, position)
+    this.#lastBytes = bytes.length
+    return { position, bytes }
+  }
+
+  takeSidecar(state: State, end: number): { start: number; bytes: Buffer } {
+    const { start } = this.#segments.list.at(-1)!
+    return { start, bytes: writeSidecar(state.segmentQueues, { start, end, newest: this.#clock.now() }) }
+  }
+
+  async saveSidecar({ start, bytes }: { start: number; bytes: Buffer }): Promise<void> {
+    await this.#save(sidecarName(start), bytes)
+  }
+
+  /** One after the other. The log below its position must be durable by now. */
+  saveSnapshot(checkpoint: Checkpoint): Promise<void> {
+    const saving = this.#saving.then(() => this.#saveSnapshot(checkpoint))
+    this.#saving = saving.catch(() => undefined)
+    return saving
+  }
+
+  async #saveSnapshot({ position, bytes }: Checkpoint): Promise<void> {
+    const newest = this.positions.at(-1) ?? -1
+    if (position < newest) return
+    await this.#save(`snapshot-${segmentName(position)}`, bytes)
+    if (position > newest) this.positions.push(position)
+    while (this.positions.length > KEPT) {
+      const oldest = this.positions.shift()!
+      await this.#files.unlink(join(this.#dir, `snapshot-${segmentName(oldest)}`))
+    }
+  }
+
+  async removeSidecar(start: number): Promise<void> {
+    await this.#files.unlink(join(this.#dir, sidecarName(start))).catch(() => undefined)
+  }
+
+  /** Whole under its name, or not there. */
+  async #save(name: string, bytes: Buffer): Promise<void> {
+    const path = join(this.#dir, name)
+    const file = await this.#files.open(`${path}.tmp`, 'create')
+    try {
+      await file.write([bytes], 0)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await this.#files.rename(`${path}.tmp`, path)
+    await this.#files.syncDir(this.#dir)
+  }
+
+  async #readAll(name: string): Promise<Buffer> {
+    try {
+      const file = await this.#files.open(join(this.#dir, name), 'read')
+      try {
+        return await file.read(0, await file.size())
+      } finally {
+        await file.close()
+      }
+    } catch {
+      return Buffer.alloc(0)
+    }
+  }
+}
+
+const sidecarName = (start: number): string => `${segmentName(start)}.index`

@@ -1,0 +1,66 @@
+import { crc32 } from 'node:zlib'
+import { BytesReader, BytesWriter } from './bytes.ts'
+import type { State } from './state.ts'
+import type { QueueState } from './topics.ts'
+
+/**
+ * What stands in the queues of one segment, so that a start need not read it:
+ *   u32 SIDECAR · number version · number start · number end · number newest ·
+ *   list of (text topic · number queue · number first offset · bytes of 13 a record: u32 place − start, u32 size, i32 tag, u8 flags) ·
+ *   u32 CRC-32 of all before
+ */
+const SIDECAR = 0x534c5358 // "SLSX"
+const VERSION = 1
+const BYTES = 13
+
+export interface Sidecar {
+  readonly start: number
+  /** It speaks of the records below this position. */
+  readonly end: number
+  /** When the newest of them was stored. */
+  readonly newest: number
+}
+
+export const writeSidecar = (queues: Iterable<QueueState>, { start, end, newest }: Sidecar): Buffer => {
+  const writer = new BytesWriter(64 * 1024).u32(SIDECAR).number(VERSION).number(start).number(end).number(newest)
+  const list = [...queues].filter(({ segmentFrom }) => segmentFrom >= 0)
+  writer.number(list.length)
+  for (const { topic, queue, records, segmentFrom } of list) {
+    const first = Math.max(segmentFrom, records.min)
+    const bytes = Buffer.allocUnsafe((records.max - first) * BYTES)
+    for (let offset = first, at = 0; offset < records.max; offset++) {
+      at = bytes.writeUInt32BE(Math.max(0, records.place(offset) - start), at)
+      at = bytes.writeUInt32BE(records.size(offset), at)
+      at = bytes.writeInt32BE(records.tag(offset), at)
+      at = bytes.writeUInt8(records.flags(offset), at)
+    }
+    writer.text(topic.spec.topic).number(queue.index).number(first).bytes(bytes)
+  }
+  return writer.u32(crc32(writer.done())).done()
+}
+
+/** Undefined: not a sidecar of this segment, or damaged. */
+export const openSidecar = (bytes: Buffer, start: number): { sidecar: Sidecar; body: BytesReader } | undefined => {
+  if (bytes.length < 12 || bytes.readUInt32BE(0) !== SIDECAR) return undefined
+  if (crc32(bytes.subarray(0, -4)) !== bytes.readUInt32BE(bytes.length - 4)) return undefined
+  const body = new BytesReader(bytes, 4)
+  if (body.number() !== VERSION || body.number() !== start) return undefined
+  return { sidecar: { start, end: body.number(), newest: body.number() }, body }
+}
+
+/** Puts the records below `limit` into the queues of topics that still are what they were. */
+export const loadSidecar = (body: BytesReader, start: number, limit: number, state: State, active: boolean): void => {
+  body.list(() => {
+    const topic = state.topics.get(body.text())
+    const queue = topic?.queues[body.number()]
+    const first = body.number()
+    const bytes = body.bytes()
+    if (!topic || !queue) return
+    for (let at = 0, offset = first; at < bytes.length; at += BYTES, offset++) {
+      const place = start + bytes.readUInt32BE(at)
+      if (place >= limit || place <= topic.created) continue
+      const size = bytes.readUInt32BE(at + 4)
+      state.restore(queue, offset, place, size, bytes.readInt32BE(at + 8), bytes.readUInt8(at + 12), active)
+    }
+  })
+}
