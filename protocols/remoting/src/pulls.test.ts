@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { Fault, type Limits, type Message, names, type Replies } from '@sluice/core'
 import { encodeRecord, noHost, propertyText, request, response, splitRecords, viewRecord } from '@sluice/remoting'
 import { type FakeGateway, type FakeGatewayOptions, fakeGateway, serverOf, turns } from '@sluice/testkit'
@@ -138,6 +139,30 @@ describe('a pull', () => {
     await one.pull('T', 'G')
     expect([looked, gateway.losses]).toEqual([1, [{ from: 'amqp', to: 'remoting', field: 'original' }]])
     expect(propertyText({ topic: 'T', body: Buffer.alloc(0), properties: {}, original })).toContain(names.original)
+  })
+})
+
+describe('a body in gzip', () => {
+  const gzip = (body: Buffer) => record(0, { body, encoding: 'gzip', via: 'grpc', properties: { a: 'b' }, tag: 'x' })
+  const pulled = async (stored: Buffer) => {
+    const { gateway, one } = await open()
+    gateway.answer('read', () => reading([stored], 1, 0, 1))
+    const [only] = splitRecords((await one.pull('T', 'G')).body as Buffer)
+    return { gateway, message: viewRecord(only as Buffer, '') }
+  }
+
+  it('is inflated, because no client of this wire could', async () => {
+    const { gateway, message } = await pulled(gzip(gzipSync('hello')))
+    expect([String(message.body), message.tag, message.properties]).toEqual(['hello', 'x', { a: 'b' }])
+    expect(gateway.losses).toEqual([])
+  })
+
+  it('stays and is counted when it is none, or too large', async () => {
+    for (const body of [Buffer.from('no gzip'), gzipSync(Buffer.alloc(17 * 1024 * 1024))]) {
+      const { gateway, message } = await pulled(gzip(body))
+      expect(message.body).toEqual(body)
+      expect(gateway.losses).toEqual([{ from: 'grpc', to: 'remoting', field: 'encoding' }])
+    }
   })
 })
 

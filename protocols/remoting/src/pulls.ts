@@ -1,19 +1,17 @@
 import {
-  type Batch,
   type Context,
   type ContextExtras,
   type EpochMs,
   Fault,
   type Filter,
   type Gateway,
-  losses,
   type Ms,
-  names,
   type Replies,
 } from '@sluice/core'
-import { encodeRecord, type Frame, response } from '@sluice/remoting'
+import { type Frame, response } from '@sluice/remoting'
 import type { Answer, Desk } from './desk.ts'
 import { subscriptionOf } from './membership.ts'
+import { recordsOf } from './records.ts'
 import { type Pull, RETRY, toPull, toRead } from './translate.ts'
 
 /** How long a pull is held that may not read now, and one on a retry topic that does not exist yet. */
@@ -132,8 +130,8 @@ export class Pulls {
   #say(frame: Frame, pull: Pull, reply: Replies['read']): void {
     const any = reply.batch.count > 0
     if (any && this.#host.slow) return this.#host.answer(frame, nothingNew(pull))
-    if (any) countLosses(reply.batch, this.#gateway)
-    this.#host.answer(frame, toPullAnswer(pull, reply, this.#host.desk.store))
+    const parts = any ? recordsOf(reply.batch, this.#host.desk.store, this.#gateway) : undefined
+    this.#host.answer(frame, toPullAnswer(pull, reply, parts))
   }
 }
 
@@ -178,29 +176,9 @@ const nothingNew = ({ offset }: Pull): Answer => ({ code: response.pullNotFound,
  * 0 messages · 19 nothing new · 20 nothing that passes the filter, go on behind it · 21 the offset is not in the queue.
  * After 21 a client drops the queue and starts it anew, so 19 must never be said with it.
  */
-export const toPullAnswer = (pull: Pull, { batch, next, min, max }: Replies['read'], store: Buffer): Answer => {
+const toPullAnswer = (pull: Pull, { next, min, max }: Replies['read'], parts?: readonly Buffer[]): Answer => {
   const ext = range(next, min, max)
-  if (batch.count > 0) return { code: response.success, ext, parts: recordsOf(batch, store) }
+  if (parts) return { code: response.success, ext, parts }
   if (pull.offset < min || pull.offset > max || next < pull.offset) return { code: response.pullOffsetMoved, ext }
   return { code: next > pull.offset ? response.pullRetryImmediately : response.pullNotFound, ext }
-}
-
-/** Records as they are stored; made only where a backend has none. */
-const recordsOf = (batch: Batch, store: Buffer): readonly Buffer[] =>
-  batch.bytes ??
-  Array.from(batch, ({ message, attempt }) => {
-    const { record, queue, offset, place, storedAt } = message
-    if (record) return record
-    const placement = { queue: queue.index, offset, place, storedAt, reconsumeTimes: attempt - 1 }
-    return encodeRecord(message, { bytes: store, v6: store.length === 20 }, placement)
-  })
-
-const original = Buffer.from(`${names.original}\x01`)
-
-/** Messages are looked at only where the bytes may hold what another protocol alone understands. */
-const countLosses = (batch: Batch, gateway: Gateway): void => {
-  if (batch.bytes && !batch.bytes.some((bytes) => bytes.includes(original))) return
-  for (const { message } of batch) {
-    for (const field of losses(message, 'remoting')) gateway.lost(message.via ?? 'remoting', 'remoting', field)
-  }
 }

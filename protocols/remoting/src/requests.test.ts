@@ -62,11 +62,18 @@ describe('a send', () => {
 
   it('may make its topic, or is refused with 17', async () => {
     const { gateway, one } = await open({ autoCreate: true, topics: [] })
-    gateway.failNext('topic', new Fault('topicNotFound', 'no such topic'))
+    gateway.failNext('topic', new Fault('topicNotFound', 'no such topic'), 2)
     expect((await one.send('new', 'x', { e: 3 })).code).toBe(0)
     expect(gateway.messages('new')).toHaveLength(1)
     const { one: other } = await open()
     expect((await other.send('new', 'x')).code).toBe(response.topicNotExist)
+  })
+
+  it('that makes its topic goes into the queue that it named', async () => {
+    const { gateway, one } = await open({ autoCreate: true, queues: 4, topics: [] })
+    gateway.failNext('topic', new Fault('topicNotFound', 'no such topic'))
+    expect((await one.send('new', 'x', { e: 3 })).ext.queueId).toBe('3')
+    expect(gateway.of('publish')[0]?.into).toEqual({ topic: 'new', node: 'memory', index: 3 })
   })
 
   it('to a queue that is not there is refused', async () => {

@@ -27,6 +27,8 @@ import { sentMessage } from './message.ts'
 
 export const RETRY = '%RETRY%'
 export const DEAD = '%DLQ%'
+/** The name under which clients ask what a topic of theirs would be. */
+export const TEMPLATE = 'TBW102'
 
 const TOPIC = /^[%|a-zA-Z0-9_-]+$/
 const TOPIC_MAX = 127

@@ -222,6 +222,20 @@ const checks: readonly Check[] = [
     },
   },
   {
+    name: 'a consumer from the last offset that came before its topic misses none of its messages',
+    async run({ agent, nameserver }) {
+      const topic = fresh('early')
+      const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'last', routeMs: 1_000 })
+      allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(20) }))
+      must(await consumer.has(20, 30_000), () => `heard ${consumer.heard.length} of 20`)
+      await consumer.stop()
+      same(
+        consumer.heard,
+        Array.from({ length: 20 }, (_, n) => `m${n}`),
+      )
+    },
+  },
+  {
     name: 'a delayed message comes after its delay and not before',
     async run({ agent, nameserver }) {
       const topic = fresh('delayed')

@@ -2,7 +2,7 @@ import { type CommandOf, type Context, Fault, type Queue, type Replies, type Sto
 import { type Frame, isOneway, offsetMsgId, response } from '@sluice/remoting'
 import type { Answer, Desk } from '../desk.ts'
 import { Numbered } from '../topics.ts'
-import { type Send, toSend } from '../translate.ts'
+import { type Send, TEMPLATE, toSend } from '../translate.ts'
 
 /** SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320). */
 export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer> => {
@@ -12,15 +12,24 @@ export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer
   if (sent.queue < 0) return publish(sent, undefined, oneway, context, desk)
   const queue = desk.topics.queue(sent.topic, sent.queue, context)
   return queue instanceof Promise
-    ? queue.catch(unlessNew).then((found) => publish(sent, found, oneway, context, desk))
+    ? queue.catch(unlessNew(sent, context, desk)).then((found) => publish(sent, found, oneway, context, desk))
     : publish(sent, queue, oneway, context, desk)
 }
 
-/** The publish itself makes a topic that does not exist, or is refused; its number of a queue came from another topic. */
-const unlessNew = (error: unknown): undefined => {
-  if (Fault.is(error) && error.code === 'topicNotFound') return undefined
-  throw error
-}
+/**
+ * A topic that does not exist yet is made by the publish itself, or that is refused. Its queues will be as the client
+ * saw them at the template: what it put into one queue must not be spread over several.
+ */
+const unlessNew =
+  ({ topic, queue }: Send, context: Context, { topics }: Desk) =>
+  async (error: unknown): Promise<Queue | undefined> => {
+    if (!Fault.is(error) || error.code !== 'topicNotFound') throw error
+    try {
+      return { ...(await topics.queue(TEMPLATE, queue, context)), topic }
+    } catch {
+      return undefined
+    }
+  }
 
 const publish = async (
   { group, topic, messages }: Send,

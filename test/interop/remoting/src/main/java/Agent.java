@@ -38,7 +38,8 @@ import org.apache.rocketmq.common.message.MessageExt;
  *      -> {id, results: [{msgId, offsetMsgId, status, queueId, queueOffset} | {error: class, code?, message} | {} (oneway)]}
  *         The producer of (nameserver, group) stays for the next one.
  * consume {id, nameserver, group, topic, tag?: expression ("*"), from?: "first" | "last" ("last"), count?: 0 (no end),
- *          order?: true, threads?: number, broadcast?: true, fail?: times that each message is answered "later"}
+ *          order?: true, threads?: number, broadcast?: true, fail?: times that each message is answered "later",
+ *          routeMs?: how often it asks for routes (30000)}
  *      -> {id, started: true}
  *         {id, message: {topic, body: base64, tag, keys, properties, msgId, bornHost, reconsumeTimes, queueId,
  *                        queueOffset, bornTimestamp, storeTimestamp}} for each, as often as it comes
@@ -220,6 +221,7 @@ public final class Agent {
         consumer.setNamesrvAddr(op.getString("nameserver"));
         consumer.setConsumeFromWhere("first".equals(op.getString("from")) ? ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET : ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET);
         if (op.getBooleanValue("broadcast")) consumer.setMessageModel(org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel.BROADCASTING);
+        if (op.containsKey("routeMs")) consumer.setPollNameServerInterval(op.getIntValue("routeMs"));
         if (op.containsKey("threads")) {
             consumer.setConsumeThreadMin(op.getIntValue("threads"));
             consumer.setConsumeThreadMax(op.getIntValue("threads"));
