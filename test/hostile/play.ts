@@ -1,4 +1,4 @@
-import { type HostileRow, type HostileTarget, playHostile } from '@sluice/testkit'
+import { type HostileRow, type HostileTarget, hostileAs, playHostile } from '@sluice/testkit'
 
 /** Plays rows, `width` at a time; `closeMs` as for one. @returns what was wrong, by row, each once, at most twenty */
 export const playAll = async (
@@ -30,6 +30,6 @@ export function* mixed(rows: readonly HostileRow[], count: number): Iterable<Hos
   let state = 42
   for (let n = 0; n < count; n++) {
     state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
-    yield rows[state % rows.length]!
+    yield hostileAs(rows[state % rows.length]!, n)
   }
 }

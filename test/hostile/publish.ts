@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
 import net from 'node:net'
 import { Wire } from '@sluice/testkit'
 import { amqp } from '../matrix/clients/amqp.ts'
-import { grpc } from '../matrix/clients/grpc.ts'
 import { samples } from '../matrix/samples.ts'
 
 type Publish = (port: number, topic: string) => Promise<void>
@@ -59,23 +59,42 @@ const remoting = onWire(async (wire, topic) => {
   assert.match(answer, /"code":0[,}]/)
 })
 
-/** One publish in each protocol; resolves when it is acknowledged. */
-export const publishers: Readonly<Record<string, Publish>> = {
-  http,
-  mqtt,
-  remoting,
-  ...Object.fromEntries(
-    [amqp, grpc].map((client): [string, Publish] => [
-      client.name,
-      async (port, topic) => {
-        const producer = await client.producer({ host: '127.0.0.1', port, tls: false }, topic)
-        try {
-          await producer.send(samples(1, false))
-        } finally {
-          await producer.close()
-          await client.close?.()
-        }
-      },
-    ]),
-  ),
+// The official client keeps streams of its own beyond its shutdown; here nothing may stay.
+const sdk = createRequire(createRequire(import.meta.url).resolve('rocketmq-client-nodejs'))
+const { Client, Metadata, credentials } = sdk('@grpc/grpc-js') as typeof import('@grpc/grpc-js')
+
+/** A member of a protobuf message: bytes or text by its number. */
+const field = (number: number, value: Buffer | string): Buffer => {
+  const bytes = Buffer.from(value)
+  return Buffer.concat([Buffer.of((number << 3) | 2, bytes.length), bytes])
 }
+
+const grpc: Publish = (port, topic) => {
+  const system = Buffer.concat([field(3, '01'.padEnd(34, '0')), Buffer.from('3001', 'hex')]) // message_id, type normal
+  const message = Buffer.concat([field(1, field(2, topic)), field(3, system), field(4, 'hi')])
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 })
+  const metadata = new Metadata()
+  metadata.set('x-mq-client-id', 'hostile')
+  const path = '/apache.rocketmq.v2.MessagingService/SendMessage'
+  const same = (bytes: Buffer) => bytes
+  return new Promise<void>((resolve, reject) => {
+    client.makeUnaryRequest(path, same, same, field(1, message), metadata, (error, reply) => {
+      if (error) reject(error)
+      else if (reply!.toString('hex').includes('08a09c01')) resolve()
+      else reject(new Error(`not 20000: ${reply!.toString('latin1')}`))
+    })
+  }).finally(() => client.close())
+}
+
+const viaAmqp: Publish = async (port, topic) => {
+  const producer = await amqp.producer({ host: '127.0.0.1', port, tls: false }, topic)
+  try {
+    await producer.send(samples(1, false))
+  } finally {
+    await producer.close()
+    await amqp.close?.()
+  }
+}
+
+/** One publish in each protocol; resolves when it is acknowledged. */
+export const publishers: Readonly<Record<string, Publish>> = { amqp: viaAmqp, grpc, http, mqtt, remoting }

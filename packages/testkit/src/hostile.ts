@@ -13,6 +13,7 @@ import type { Ms } from '@sluice/core'
  *   answerText  the same over latin1 text; with neither, nothing may be answered
  *   ends        closed: the server ends the connection within 2 s and one tick · open: the connection stays
  *   event       a log line that must appear
+ * What a client calls itself begins with `hostile`, so that rows can be played many at once: see {@link hostileAs}.
  * The gateway has limits.handshakeMs 1000, frameMs 1500, frameBytes 4 MiB + 128 KiB, bodyBytes 4 MiB; topics are not
  * created, `known` exists; all protocols share the port.
  */
@@ -85,6 +86,21 @@ const bytesOf = (item: Exclude<HostileItem, { pause: Ms }>): Buffer => {
   if ('text' in item) return Buffer.from(item.text, 'utf8')
   const once = Buffer.from(item.hex.replace(/\s/g, ''), 'hex')
   return Buffer.alloc(once.length * item.times, once)
+}
+
+const NAME = Buffer.from('hostile').toString('hex')
+
+/** The row as the `number`th client of many plays it, under a name of its own: a second client of one name would take over the first. */
+export const hostileAs = (row: HostileRow, number: number): HostileRow => {
+  const name = Buffer.from(`h${number.toString(36).padStart(6, '0')}`).toString('hex')
+  // A name may be spread over several writes.
+  const hex = row.send.map((item) => (typeof item === 'string' ? item.replace(/\s/g, '') : ''))
+  const renamed = hex.join('').replaceAll(NAME, name)
+  let at = 0
+  const send = row.send.map((item, index) =>
+    typeof item === 'string' ? renamed.slice(at, (at += hex[index]!.length)) : item,
+  )
+  return { ...row, send }
 }
 
 /** Plays one row; `closeMs`: how long the server may take to end it. @throws when the answer or the end is another */

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Check, runChecks } from './check.ts'
 import { fakeClock, turns } from './clock.ts'
 import { goldenFrames, plain, printFrames } from './golden.ts'
-import { type HostileRow, hostileRows, missingEvents, playHostile } from './hostile.ts'
+import { type HostileRow, hostileAs, hostileRows, missingEvents, playHostile } from './hostile.ts'
 import { codecProperties } from './properties.ts'
 import { socketPair, Wire } from './wire.ts'
 
@@ -153,6 +153,12 @@ describe('hostile rows', () => {
     ]
     expect(missingEvents(rows, [event, event])).toEqual([])
     expect(missingEvents(rows, [event])).toEqual(['connection.refused malformed: 1 instead of 2'])
+  })
+
+  it('are played under other names where many play one', () => {
+    const send = ['00 686f7374', { pause: 1 }, '696c652d31', { text: 'hostile' }] as const
+    const { send: renamed } = hostileAs({ ...right, send }, 36)
+    expect(renamed).toEqual(['0068303030', { pause: 1 }, '3031302d31', { text: 'hostile' }])
   })
 
   it('are refused when a row is not what it should be', () => {
