@@ -200,7 +200,7 @@ describe('processes', () => {
   it('are measured with their children: CPU time and memory', async () => {
     const parent = child(`
       const { spawn } = require('node:child_process')
-      spawn(process.execPath, ['-e', 'const until = Date.now() + 300; while (Date.now() < until); console.log("burnt"); setInterval(() => {}, 1000)'], { stdio: 'inherit' })
+      spawn(process.execPath, ['-e', 'while (process.cpuUsage().user < 200000); console.log("burnt"); setInterval(() => {}, 1000)'], { stdio: 'inherit' })
       setInterval(() => {}, 1000)`)
     await parent.line((line) => line === 'burnt')
     expect(familyOf(parent.pid).length).toBe(2)
@@ -216,8 +216,8 @@ describe('a stage', () => {
       const server = await stage.server({
         ...script(`
           require('node:net').createServer((socket) => socket.on('data', () => {
-            const until = Date.now() + 100
-            while (Date.now() < until);
+            const from = process.cpuUsage()
+            while (process.cpuUsage(from).user < 100000);
             socket.end('done')
           })).listen(0, '127.0.0.1', function () { console.log('ready ' + this.address().port) })`),
         ready: (line) => line.startsWith('ready '),

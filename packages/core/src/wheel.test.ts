@@ -1,6 +1,7 @@
 import { fakeClock } from '@sluice/testkit'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { effort } from '../test/effort.ts'
 import { Wheel } from './wheel.ts'
 
 const make = (tick = 100) => {
@@ -76,7 +77,7 @@ describe('wheel', () => {
     expect([ran, wheel.size]).toEqual([[1, 2, 3], 0])
   })
 
-  it.each([3_600_000, 86_400_000 * 30])('after a pause of %d ms runs what fell due, in order', (pause) => {
+  it.each([3_600_000, 86_400_000 * 30])('after a pause of %d ms runs what fell due, in order', async (pause) => {
     let now = 1_000_000
     let sweep = () => {}
     const wheel = new Wheel({
@@ -91,9 +92,7 @@ describe('wheel', () => {
     for (const delay of [5_000, 1_000, 3_000]) wheel.at(now + delay, () => ran.push(delay))
     wheel.at(now + pause + 1_000, () => ran.push(pause))
     now += pause
-    const begin = performance.now()
-    sweep()
-    expect(performance.now() - begin).toBeLessThan(100)
+    expect(await effort(sweep)).toBeLessThan(100)
     expect(ran).toEqual([1_000, 3_000, 5_000])
     now += 1_100
     sweep()

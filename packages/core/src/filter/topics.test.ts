@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { effort } from '../../test/effort.ts'
 import { Fault } from '../model.ts'
 import { checkPattern, LEVELS_MAX, PatternTrie } from './topics.ts'
 
@@ -78,13 +79,15 @@ describe('patterns', () => {
     expect(matching(trie, 'a/b')).toEqual(['v', 'v', 'v'])
   })
 
-  it('cost a match the topic’s levels, not their number', () => {
+  it('cost a match the topic’s levels, not their number', async () => {
     const trie = new PatternTrie<number>()
     for (let index = 0; index < 100_000; index++) trie.add(`devices/${index}/+/state/#`, index)
     const found: number[] = []
-    const begin = performance.now()
-    for (let round = 0; round < 1_000; round++) trie.match(`devices/${round}/x/state/on`, (value) => found.push(value))
-    expect(performance.now() - begin).toBeLessThan(500)
+    const spent = await effort(() => {
+      for (let round = 0; round < 1_000; round++)
+        trie.match(`devices/${round}/x/state/on`, (value) => found.push(value))
+    })
+    expect(spent).toBeLessThan(500)
     expect(found.length).toBe(1_000)
   })
 
