@@ -53,10 +53,11 @@ export const runCell = async ({
   const topic = `matrix-${run}-${from.name}-${to.name}`
   const sent = samples(count, !from.refusesEmpty)
   const lossesBefore = await counters(gateway, 'sluice_conversion_loss_total')
+  if (to.wantsTopicFirst) await createTopic(gateway, topic)
   const consumer = await to.consumer(consumerAt, topic, `g-${topic}`)
   const producer = await from.producer(producerAt, topic)
   try {
-    const closedBefore = await counters(gateway, 'sluice_connections_closed_total')
+    const closedBefore = await closedOf(gateway, [from, to])
     const expiredBefore = await counters(gateway, 'sluice_leases_expired_total')
     if (from.refusesEmpty) assert.equal(await producer.sendEmpty(), false, `${from.name} takes an empty body`)
     await producer.send(sent)
@@ -80,13 +81,26 @@ export const runCell = async ({
   }
 }
 
-const protocolsOf = (clients: readonly MatrixClient[]): ReadonlySet<string> =>
-  // fetch keeps its connections for the next request.
-  new Set(clients.map(({ name }) => name).filter((name) => name !== 'http'))
+const createTopic = async (gateway: RunningGateway, topic: string): Promise<void> => {
+  const reply = await fetch(`http://127.0.0.1:${gateway.adminPort}/v1/topics/${topic}`, { method: 'PUT' })
+  assert.equal(reply.status, 200)
+}
+
+/** Connections of these clients' protocols that have ended. */
+const closedOf = async (gateway: RunningGateway, clients: readonly MatrixClient[]) => {
+  const wanted = protocolsOf(clients)
+  const all = await counters(gateway, 'sluice_connections_closed_total')
+  return Object.fromEntries(
+    Object.entries(all).filter(([name]) => [...wanted].some((protocol) => name.includes(`"${protocol}"`))),
+  )
+}
+
+const protocolsOf = (clients: readonly MatrixClient[]): ReadonlySet<string> => new Set(clients.map(({ name }) => name))
 
 /** Clients close a moment after they say so; the next cell must not count that as a lost connection. */
 const allGone = async (gateway: RunningGateway, clients: readonly MatrixClient[]): Promise<void> => {
-  const wanted = protocolsOf(clients)
+  // fetch keeps its connections for the next request, a JVM for its next producer.
+  const wanted = protocolsOf(clients.filter(({ name }) => name !== 'http' && name !== 'remoting'))
   for (let turn = 0; turn < 250; turn++) {
     const open = Object.entries(await counters(gateway, 'sluice_connections{')).filter(
       ([name, value]) => value > 0 && [...wanted].some((protocol) => name.includes(`"${protocol}"`)),

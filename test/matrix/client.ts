@@ -34,6 +34,8 @@ export interface MatrixClient {
   readonly path?: string
   /** What its producer says of the body, where its wire has a field for that. */
   readonly contentType?: string
+  /** Its consumer looks for a topic that is not there only every 30 seconds. */
+  readonly wantsTopicFirst?: true
   /** Whether its producer's API says the id and the birth of a message. */
   readonly givesId: boolean
   producer(target: Target, topic: string): Promise<Producer>

@@ -32,12 +32,12 @@ import org.apache.rocketmq.common.message.MessageExt;
  * Drives the unmodified RocketMQ Java client. Reads one JSON object a line from stdin, writes one a line to stdout; the
  * client's own words go to stderr. Operations run side by side; every answer carries the `id` of its operation.
  *
- * produce {id, nameserver, group, topic, mode?: "sync" | "async" | "oneway" | "batch", timeout?: ms (10000),
+ * produce {id, nameserver, tls?: true, group, topic, mode?: "sync" | "async" | "oneway" | "batch", timeout?: ms (10000),
  *          messages: [{body: base64, tag?, keys?: text, properties?: {}, delayLevel?, delayMs?, deliverAt?: ms,
  *                      shard?: text (all of a shard into one queue)}]}
  *      -> {id, results: [{msgId, offsetMsgId, status, queueId, queueOffset} | {error: class, code?, message} | {} (oneway)]}
  *         The producer of (nameserver, group) stays for the next one.
- * consume {id, nameserver, group, topic, tag?: expression ("*"), from?: "first" | "last" ("last"), count?: 0 (no end),
+ * consume {id, nameserver, tls?: true, group, topic, tag?: expression ("*"), from?: "first" | "last" ("last"), count?: 0 (no end),
  *          order?: true, threads?: number, broadcast?: true, fail?: times that each message is answered "later",
  *          routeMs?: how often it asks for routes (30000)}
  *      -> {id, started: true}
@@ -112,8 +112,8 @@ public final class Agent {
 
     private static void produce(JSONObject op) throws Exception {
         String id = op.getString("id");
-        DefaultMQProducer producer = producer(op.getString("nameserver"), op.getString("group"));
-        producerOf.put(id, op.getString("nameserver") + " " + op.getString("group"));
+        DefaultMQProducer producer = producer(op.getString("nameserver"), op.getString("group"), op.getBooleanValue("tls"));
+        producerOf.put(id, op.getString("nameserver") + " " + op.getString("group") + " " + op.getBooleanValue("tls"));
         int timeout = op.getIntValue("timeout", 10_000);
         JSONArray wanted = op.getJSONArray("messages");
         List<Message> messages = new ArrayList<>();
@@ -197,13 +197,14 @@ public final class Agent {
         return message;
     }
 
-    private static DefaultMQProducer producer(String nameserver, String group) throws Exception {
-        String key = nameserver + " " + group;
+    private static DefaultMQProducer producer(String nameserver, String group, boolean tls) throws Exception {
+        String key = nameserver + " " + group + " " + tls;
         synchronized (producers) {
             DefaultMQProducer producer = producers.get(key);
             if (producer != null) return producer;
             producer = new DefaultMQProducer(group);
             producer.setNamesrvAddr(nameserver);
+            producer.setUseTLS(tls);
             producer.start();
             producers.put(key, producer);
             return producer;
@@ -219,6 +220,7 @@ public final class Agent {
         AtomicInteger seen = new AtomicInteger();
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(op.getString("group"));
         consumer.setNamesrvAddr(op.getString("nameserver"));
+        consumer.setUseTLS(op.getBooleanValue("tls"));
         consumer.setConsumeFromWhere("first".equals(op.getString("from")) ? ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET : ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET);
         if (op.getBooleanValue("broadcast")) consumer.setMessageModel(org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel.BROADCASTING);
         if (op.containsKey("routeMs")) consumer.setPollNameServerInterval(op.getIntValue("routeMs"));
@@ -252,7 +254,7 @@ public final class Agent {
     private static JSONObject told(MessageExt message) {
         return new JSONObject()
             .fluentPut("topic", message.getTopic())
-            .fluentPut("body", Base64.getEncoder().encodeToString(message.getBody()))
+            .fluentPut("body", Base64.getEncoder().encodeToString(message.getBody() == null ? new byte[0] : message.getBody()))
             .fluentPut("tag", message.getTags())
             .fluentPut("keys", message.getKeys())
             .fluentPut("properties", message.getProperties())
