@@ -1,5 +1,8 @@
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type RunningGateway, startGateway } from '@sluice/gateway'
 import mqttProtocol from '@sluice/protocol-mqtt'
 import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt'
@@ -279,5 +282,46 @@ describe('MQTT.js, version 5, over the broker', () => {
     await until(() => subscriber.received.length >= 150)
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(texts(subscriber).sort()).toEqual([...bodies].sort())
+  })
+})
+
+describe('a drain', () => {
+  it('ends clients in their version’s words, tells no wills, and keeps sessions for the next gateway', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'sluice-mqtt-'))
+    const before = await startGateway({ protocols: [mqttProtocol()], data })
+    const will = {
+      topic: 'drained/wills',
+      payload: Buffer.from('gone'),
+      qos: 1 as const,
+      retain: true,
+      properties: { willDelayInterval: 60 },
+    }
+    const kept = { clean: false, properties: { sessionExpiryInterval: 600 } }
+    const five = await open({ protocolVersion: 5, clientId: 'five', will, ...kept }, before.port)
+    const four = await open({ protocolVersion: 4, clientId: 'four', clean: false }, before.port)
+    const words: string[] = []
+    five.mqtt.on('disconnect', ({ reasonCode }) => words.push(`five ${reasonCode}`))
+    four.mqtt.on('disconnect', () => words.push('four'))
+    for (const { mqtt } of [five, four]) mqtt.on('error', (error) => words.push(error.message))
+    for (const { mqtt } of [five, four]) await mqtt.subscribeAsync('drained/#', { qos: 1 })
+    const ended = [five, four].map(({ mqtt }) => new Promise((resolve) => mqtt.once('close', () => resolve(undefined))))
+    const verdict = await before.drain({ leavingMs: 0, announceMs: 200, settleMs: 2_000 })
+    await Promise.all(ended)
+    expect(words).toEqual([`five ${0x8b}`])
+    expect(verdict).toMatchObject({ clean: true, byProtocol: { mqtt: { told: 2, obeyed: 2, forced: 0 } } })
+
+    const after = await startGateway({ protocols: [mqttProtocol()], data })
+    try {
+      const again = await open({ protocolVersion: 5, clientId: 'five', will, ...kept }, after.port)
+      const old = await open({ protocolVersion: 4, clientId: 'four', clean: false }, after.port)
+      expect([again.resumed(), old.resumed()]).toEqual([true, true])
+      await old.mqtt.publishAsync('drained/x', 'live', { qos: 1 })
+      await until(() => again.received.length > 0 && old.received.length > 0)
+      expect([texts(again), texts(old)]).toEqual([['live'], ['live']])
+      await Promise.all([again.mqtt.endAsync(), old.mqtt.endAsync()])
+    } finally {
+      await after.close()
+      rmSync(data, { recursive: true, force: true })
+    }
   })
 })
