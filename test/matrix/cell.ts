@@ -62,11 +62,7 @@ export const runCell = async ({
     if (from.refusesEmpty) assert.equal(await producer.sendEmpty(), false, `${from.name} takes an empty body`)
     await producer.send(sent)
     await consumer.wait(sent.length, patienceMs)
-    assert.deepEqual(
-      growth(closedBefore, await counters(gateway, 'sluice_connections_closed_total')),
-      {},
-      'connections lost',
-    )
+    assert.deepEqual(growth(closedBefore, await closedOf(gateway, [from, to])), {}, 'connections lost')
     assert.deepEqual(
       growth(expiredBefore, await counters(gateway, 'sluice_leases_expired_total')),
       {},
