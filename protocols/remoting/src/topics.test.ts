@@ -1,5 +1,5 @@
-import type { Context } from '@sluice/core'
-import { fakeGateway } from '@sluice/testkit'
+import { type Context, Fault } from '@sluice/core'
+import { fakeGateway, turns } from '@sluice/testkit'
 import { expect, it } from 'vitest'
 import { TOPICS_MAX, Topics } from './topics.ts'
 
@@ -17,14 +17,28 @@ it('remembers a bounded number of topics, the newest', async () => {
   expect(topics.queue('T0', 1, context())).toBeInstanceOf(Promise)
 })
 
-it('asks again after half a minute, for a queue that it does not know, and for another tenant', async () => {
-  const { gateway, topics, context } = open()
+it('asks for a queue that it does not know, and for another tenant', async () => {
+  const { topics, context } = open()
   await topics.ask('T', context('one'))
   expect(topics.queue('T', 0, context('one'))).not.toBeInstanceOf(Promise)
   expect(topics.queue('T', 0, context('other'))).toBeInstanceOf(Promise)
   await expect(topics.queue('T', 2, context('one'))).rejects.toMatchObject({ code: 'notFound', about: 'queue' })
+})
+
+it('asks again after half a minute, and nobody waits for that or for a question that is asked already', async () => {
+  const { gateway, topics, context } = open()
+  const asked = () => gateway.of('topic').length
+  await Promise.all([1, 1, 0].map((number) => topics.queue('T', number, context())))
+  expect(asked()).toBe(1)
   gateway.clock.advance(30_000)
-  expect(topics.queue('T', 0, context('one'))).toBeInstanceOf(Promise)
+  gateway.failNext('topic', new Fault('unavailable', 'later'))
+  for (let n = 0; n < 3; n++) expect(topics.queue('T', 0, context())).not.toBeInstanceOf(Promise)
+  expect(asked()).toBe(2)
+  await turns()
+  gateway.failNext('topic', new Fault('topicNotFound', 'deleted'))
+  expect(topics.queue('T', 0, context())).not.toBeInstanceOf(Promise)
+  await turns()
+  expect(topics.size).toBe(0)
 })
 
 it('knows queues by their numbers over several nodes', async () => {

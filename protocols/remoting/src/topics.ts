@@ -2,7 +2,7 @@ import { type Context, type EpochMs, Fault, type Gateway, type Ms, type Queue, t
 
 /** Topics whose queues are remembered. */
 export const TOPICS_MAX = 10_000
-/** Numbers of queues are never given to others, so an old list is right; it only misses the newest queues. */
+/** How old a list is when the next one is asked for. */
 const FRESH_MS: Ms = 30_000
 
 /** A topic's queues by the numbers that clients know. */
@@ -30,10 +30,16 @@ export class Numbered {
   }
 }
 
-/** Which queue a number means, for sends and pulls, which name nothing else. */
+/**
+ * Which queue a number means, for sends and pulls, which name nothing else. Numbers of queues are never given to others:
+ * an old list is right and only misses the newest queues. So nobody waits for a newer one, and requests of a client
+ * that come one after the other go on in that order.
+ */
 export class Topics {
   readonly #gateway: Gateway
   readonly #known = new Map<string, Numbered>()
+  /** By topic and asker. Answers of one asker are not another's: they are refused differently. */
+  readonly #asking = new Map<string, Promise<Numbered>>()
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway
@@ -45,10 +51,13 @@ export class Topics {
 
   /** Without a promise when it is known. @throws Fault 'topicNotFound' and what `topic` is refused with */
   get(topic: string, context: Context): Numbered | Promise<Numbered> {
-    return this.#fresh(topic, context) ?? this.ask(topic, context)
+    const known = this.#known.get(keyOf(topic, context))
+    if (!known) return this.#askOnce(topic, context)
+    if (this.#gateway.clock.now() - known.at >= FRESH_MS) this.#askOnce(topic, context).catch(() => undefined)
+    return known
   }
 
-  /** @throws as {@link get} */
+  /** What it is now. @throws as {@link get} */
   async ask(topic: string, context: Context): Promise<Numbered> {
     const key = keyOf(topic, context)
     try {
@@ -59,31 +68,39 @@ export class Topics {
       if (this.#known.size > TOPICS_MAX) this.#known.delete(this.#known.keys().next().value as string)
       return numbered
     } catch (error) {
-      this.#known.delete(key)
+      if (Fault.is(error) && error.code === 'topicNotFound') this.#known.delete(key)
       throw error
     }
   }
 
   /** The queue of this number. @throws Fault 'notFound' about 'queue', and as {@link get} */
   queue(topic: string, number: number, context: Context): Queue | Promise<Queue> {
-    return this.#fresh(topic, context)?.queue(number) ?? this.#newest(topic, number, context)
-  }
-
-  #fresh(topic: string, context: Context): Numbered | undefined {
-    const known = this.#known.get(keyOf(topic, context))
-    return known && this.#gateway.clock.now() - known.at < FRESH_MS ? known : undefined
-  }
-
-  async #newest(topic: string, number: number, context: Context): Promise<Queue> {
-    const queue = (await this.ask(topic, context)).queue(number)
-    if (!queue) throw new Fault('notFound', `topic ${topic} has no queue ${number}`, { about: 'queue' })
-    return queue
+    const numbered = this.get(topic, context)
+    if (numbered instanceof Promise) return numbered.then((found) => found.queue(number) ?? missing(topic, number))
+    return numbered.queue(number) ?? this.#newest(topic, number, context)
   }
 
   /** A command found the topic otherwise than it is remembered. */
   forget(topic: string, context: Context): void {
     this.#known.delete(keyOf(topic, context))
   }
+
+  async #newest(topic: string, number: number, context: Context): Promise<Queue> {
+    return (await this.#askOnce(topic, context)).queue(number) ?? missing(topic, number)
+  }
+
+  #askOnce(topic: string, context: Context): Promise<Numbered> {
+    const key = `${context.principal.name}\n${keyOf(topic, context)}`
+    const asking = this.#asking.get(key)
+    if (asking) return asking
+    const asked = this.ask(topic, context).finally(() => this.#asking.delete(key))
+    this.#asking.set(key, asked)
+    return asked
+  }
+}
+
+const missing = (topic: string, number: number): never => {
+  throw new Fault('notFound', `topic ${topic} has no queue ${number}`, { about: 'queue' })
 }
 
 /** Names are a tenant's own. */
