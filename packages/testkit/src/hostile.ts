@@ -8,7 +8,8 @@ import type { Ms } from '@sluice/core'
  * One hostile client, as data: `protocols/<p>/fixtures/hostile.json` is a list of at least ten.
  *   port        plain (default) · tls: TLS is required there · proxy: a PROXY header is required there
  *   client      what the client speaks: tcp (default) · tls
- *   send        each item is a write of its own: hex (blanks allowed) · {"text"} · {"hex", "times"} · {"pause": ms up to 200}
+ *   send        each item is a write of its own: hex (blanks allowed) · {"text"} · {"hex", "times"}; or a wait between
+ *               two: {"pause": ms up to 200} · {"until": regular expression found in the answer so far, as hex}
  *   answer      regular expression that the whole answer must match, as lower-case hex without blanks
  *   answerText  the same over latin1 text; with neither, nothing may be answered
  *   ends        closed: the server ends the connection within 2 s and one tick · open: the connection stays
@@ -28,11 +29,9 @@ export interface HostileRow {
   readonly event?: { readonly event: string; readonly code?: string }
 }
 
-export type HostileItem =
-  | string
-  | { readonly text: string }
-  | { readonly hex: string; readonly times: number }
-  | { readonly pause: Ms }
+export type HostileItem = string | { readonly text: string } | { readonly hex: string; readonly times: number } | Wait
+
+type Wait = { readonly pause: Ms } | { readonly until: string }
 
 /** The limits that rows are written for. */
 export const hostileLimits = { handshakeMs: 1_000, frameMs: 1_500 } as const
@@ -79,9 +78,11 @@ const isItem = (item: HostileItem): boolean =>
       ? typeof item.text === 'string'
       : 'pause' in item
         ? item.pause > 0 && item.pause <= 200
-        : isHex(item.hex) && item.times > 0
+        : 'until' in item
+          ? typeof item.until === 'string' && item.until !== ''
+          : isHex(item.hex) && item.times > 0
 
-const bytesOf = (item: Exclude<HostileItem, { pause: Ms }>): Buffer => {
+const bytesOf = (item: Exclude<HostileItem, Wait>): Buffer => {
   if (typeof item === 'string') return Buffer.from(item.replace(/\s/g, ''), 'hex')
   if ('text' in item) return Buffer.from(item.text, 'utf8')
   const once = Buffer.from(item.hex.replace(/\s/g, ''), 'hex')
@@ -122,11 +123,11 @@ export const playHostile = async (row: HostileRow, target: HostileTarget, closeM
     await Promise.race([ready(socket, row), over])
     for (const item of row.send) {
       if (ended) break
-      await (typeof item === 'object' && 'pause' in item
-        ? Promise.race([elapsed(item.pause), over])
-        : Promise.race([written(socket, bytesOf(item)), over]))
+      await Promise.race([step(socket, item, answer, closeMs), over])
     }
-    const enough = row.ends === 'closed' ? over : answered(socket, row, answer)
+    const asks = row.answer !== undefined || row.answerText !== undefined
+    const enough =
+      row.ends === 'closed' ? over : asks ? seen(socket, answer, (bytes) => matches(row, bytes)) : undefined
     await Promise.race([enough, over, elapsed(closeMs)])
     if (row.ends === 'open') await Promise.race([elapsed(STAYS_MS), over])
   } finally {
@@ -157,12 +158,20 @@ const written = (socket: net.Socket, bytes: Buffer): Promise<unknown> =>
 /** Not one per message: a test client may have timers. */
 const elapsed = (ms: Ms): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Resolves once the answer is what it should be; at once where none should come. */
-const answered = async (socket: net.Socket, row: HostileRow, answer: readonly Buffer[]): Promise<void> => {
-  if (row.answer === undefined && row.answerText === undefined) return
+const step = (socket: net.Socket, item: HostileItem, answer: readonly Buffer[], patience: Ms): Promise<unknown> => {
+  if (typeof item === 'object' && 'pause' in item) return elapsed(item.pause)
+  if (typeof item === 'string' || !('until' in item)) return written(socket, bytesOf(item))
+  const wanted = new RegExp(item.until)
+  return Promise.race([seen(socket, answer, (bytes) => wanted.test(bytes.toString('hex'))), elapsed(patience)])
+}
+
+/** Resolves once `so` holds for everything that was answered. */
+const seen = async (socket: net.Socket, answer: readonly Buffer[], so: (bytes: Buffer) => boolean): Promise<void> => {
   await new Promise<void>((resolve) => {
     const look = () => {
-      if (matches(row, Buffer.concat(answer))) resolve()
+      if (!so(Buffer.concat(answer))) return
+      socket.off('data', look)
+      resolve()
     }
     socket.on('data', look)
     look()

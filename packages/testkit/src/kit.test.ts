@@ -133,6 +133,7 @@ describe('hostile rows', () => {
   it('play and compare', async () => {
     await playHostile(right, target)
     await playHostile({ name: 'stays', send: [{ hex: '00', times: 3 }], answer: '03', ends: 'open' }, target)
+    await playHostile({ name: 'waits', send: ['0000', { until: '02' }, '00'], answer: '0201', ends: 'open' }, target)
     await playHostile({ name: 'silent', send: [], ends: 'open' }, target)
   })
 
