@@ -5,40 +5,18 @@ import {
   type Gateway,
   type GoAwayReason,
   type Link,
-  type Ms,
   type Notice,
   type Replies,
-  type Session,
 } from '@sluice/core'
+import { type Client, createClient, leaveInbox, type Mouth, openInbox } from './client.ts'
 import type { Clients, Holder } from './clients.ts'
-import { inboxOf, type Settings, type Terms, toConnack, toCredentials, toTerms } from './connect.ts'
+import { type Settings, toConnack, toCredentials, toTerms } from './connect.ts'
 import { violation } from './cursor.ts'
-import { Deliveries } from './deliveries.ts'
 import { dismissal, refusal } from './faults.ts'
 import type { Connect, Disconnect, Frame, Inbound, Outbound, Version } from './packets.ts'
-import { Publishes } from './publishes.ts'
-import { Subscribing } from './subscribing.ts'
-import { toWill } from './translate.ts'
 
-const PATIENCE: Ms = 5_000
 /** Packets that a client may send behind its CONNECT before it has the answer; their bytes: `limits.frameBytes`. */
 export const EARLY_MAX = 64
-
-/** A client that has been let in. */
-interface Client {
-  readonly terms: Terms
-  readonly key: string
-  readonly session: Session
-  readonly inbox: string
-  readonly epoch: number
-  readonly publishes: Publishes
-  readonly deliveries: Deliveries
-  readonly subscribing: Subscribing
-  /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
-  will: 'fire' | 'drop' | 'keep'
-  /** Of its session, from then on. */
-  expiry: Ms
-}
 
 interface Joining {
   readonly at: 'joining'
@@ -69,6 +47,9 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   #version: Version | undefined
   /** When the last packet came. */
   #heard: EpochMs
+  /** Once the client is in: leaves its session. */
+  #leave = (): Promise<void> => Promise.resolve()
+  readonly #mouth: Mouth
 
   constructor(link: Link<Frame>, gateway: Gateway, settings: Settings, clients: Clients) {
     this.#link = link
@@ -76,6 +57,11 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     this.#settings = settings
     this.#clients = clients
     this.#heard = gateway.clock.now()
+    this.#mouth = {
+      send: (packet) => this.#send(packet),
+      writable: () => link.writable(),
+      fail: (fault) => this.#fail(fault),
+    }
   }
 
   receive(frame: Frame): void | Promise<void> {
@@ -145,28 +131,25 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     const terms = toTerms(connect, this.#settings)
     const session = await gateway.admit(toCredentials(connect, terms, this.#link.peer), this.#notify)
     const key = `${session.principal.tenant}/${terms.clientId}`
+    const leave = () => {
+      this.#clients.leave(key, this)
+      gateway.release(session)
+    }
     let opened: Replies['open'] | undefined
     try {
       if (this.#state === joining) await this.#clients.take(key, this)
-      if (this.#state === joining) opened = await this.#open(connect, terms, session)
+      if (this.#state === joining) opened = await openInbox(gateway, session, terms, connect)
     } catch (error) {
-      this.#clients.leave(key, this)
-      gateway.release(session)
+      leave()
       throw error
     }
-    const client = opened && this.#welcome(terms, key, session, opened)
-    // The peer, or a newer connection of its, did not wait.
-    if (this.#state !== joining) {
-      if (client) await this.#leave(client)
-      else {
-        this.#clients.leave(key, this)
-        gateway.release(session)
-      }
-      return
-    }
-    this.#state = { at: joining.told ? 'leaving' : 'open', client: client! }
-    this.#send(toConnack(terms, this.#settings, gateway.limits, opened!.existed))
-    if (!joining.told) client!.deliveries.start()
+    if (!opened) return leave() // it did not wait
+    const client = createClient(gateway, session, terms, this.#settings, opened, this.#mouth)
+    this.#leave = () => leaveInbox(gateway, client).then(leave)
+    if (this.#state !== joining) return this.#leave()
+    this.#state = { at: joining.told ? 'leaving' : 'open', client }
+    this.#send(toConnack(terms, this.#settings, gateway.limits, opened.existed))
+    if (!joining.told) client.deliveries.start()
     await this.#catchUp(joining.early)
   }
 
@@ -176,52 +159,6 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       for (const frame of early) work.push(this.receive(frame))
     } finally {
       await Promise.all(work)
-    }
-  }
-
-  #open(connect: Connect, terms: Terms, session: Session): Promise<Replies['open']> {
-    const gateway = this.#gateway
-    const { fresh, expiry } = terms
-    const { will } = connect
-    const published = {
-      now: gateway.clock.now(),
-      host: session.remoteAddress,
-      bodyBytes: gateway.limits.bodyBytes,
-    }
-    const last = will && {
-      message: toWill(will, published),
-      after: (will.properties?.willDelayInterval ?? 0) * 1000,
-    }
-    return gateway.handle(
-      { kind: 'open', inbox: inboxOf(terms.clientId), fresh, expiry, ...(last && { will: last }) },
-      gateway.context(session, PATIENCE),
-    )
-  }
-
-  #welcome(terms: Terms, key: string, session: Session, { epoch, incoming }: Replies['open']): Client {
-    const { receiveMaximum, topicAliasMaximum, sharedSubscriptions } = this.#settings
-    const { version, window, packetMax, explained } = terms
-    const link = this.#link
-    const common = {
-      gateway: this.#gateway,
-      session,
-      inbox: inboxOf(terms.clientId),
-      epoch,
-      send: (packet: Outbound) => this.#send(packet),
-      fail: (fault: Fault) => this.#fail(fault),
-    }
-    const inbound = { incoming, refuses: version === 5, explained, receiveMaximum, topicAliasMaximum }
-    return {
-      terms,
-      key,
-      session,
-      inbox: common.inbox,
-      epoch,
-      publishes: new Publishes({ ...common, ...inbound }),
-      deliveries: new Deliveries({ ...common, version, window, packetMax, writable: () => link.writable() }),
-      subscribing: new Subscribing({ ...common, version, shares: sharedSubscriptions }),
-      will: 'fire',
-      expiry: terms.expiry,
     }
   }
 
@@ -262,7 +199,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     }
     if (reasonCode === 0) client.will = 'drop' // [MQTT-3.14.4-3]
     this.#link.end()
-    void this.#depart(client)
+    void this.closed()
   }
 
   tick(now: EpochMs): void {
@@ -298,7 +235,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     const client = this.#client
     if (!client) return undefined
     client.will = 'keep' // a planned end is not what a will is for
-    void this.#depart(client)
+    void this.closed()
     return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept')))
   }
 
@@ -313,14 +250,14 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     if (state.at === 'closed') return state.left
     const client = this.#client
     this.#end(client && dismissal(takenOver())) // [MQTT-3.1.4-3]
-    return client ? this.#depart(client) : this.closed()
+    return this.closed()
   }
 
   closed(): Promise<void> {
     const state = this.#state
     if (state.at === 'closed') return state.left
-    if (state.at === 'open' || state.at === 'leaving') return this.#depart(state.client)
-    const left = state.at === 'joining' ? state.done.catch(() => undefined) : Promise.resolve()
+    const left = state.at === 'joining' ? state.done.catch(() => undefined) : this.#leave()
+    left.catch(() => undefined) // the engine gets it too, and reports it
     this.#state = { at: 'closed', left }
     return left
   }
@@ -342,29 +279,5 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     })
     this.#end(dismissal(fault))
     void this.closed()
-  }
-
-  #depart(client: Client): Promise<void> {
-    const left = this.#leave(client)
-    left.catch(() => undefined) // `closed` gives it to the engine, which reports it
-    this.#state = { at: 'closed', left }
-    return left
-  }
-
-  /** What has been accepted is stored and what has been acknowledged is settled before the session is left. */
-  async #leave(client: Client): Promise<void> {
-    const { key, session, inbox, epoch, will, expiry, publishes, deliveries } = client
-    const gateway = this.#gateway
-    await Promise.all([deliveries.stop(), publishes.idle()])
-    const what = { inbox, epoch, will, expiry }
-    try {
-      await gateway.handle({ kind: 'leave', what }, gateway.context(session, PATIENCE))
-    } catch (error) {
-      const { code, message } = Fault.from(error)
-      // A conflict: the session is another connection's by now, which is how it should be.
-      if (code !== 'conflict') gateway.log.warn('session.notLeft', { client: session.client, code, reason: message })
-    }
-    gateway.release(session)
-    this.#clients.leave(key, this)
   }
 }

@@ -1,0 +1,91 @@
+import { Fault, type Gateway, type Ms, type Replies, type Session } from '@sluice/core'
+import { inboxOf, type Settings, type Terms } from './connect.ts'
+import { Deliveries } from './deliveries.ts'
+import type { Connect, Outbound } from './packets.ts'
+import { Publishes } from './publishes.ts'
+import { Subscribing } from './subscribing.ts'
+import { toWill } from './translate.ts'
+
+const PATIENCE: Ms = 5_000
+
+/** A client that has been let in. */
+export interface Client {
+  readonly terms: Terms
+  readonly session: Session
+  readonly inbox: string
+  readonly epoch: number
+  readonly publishes: Publishes
+  readonly deliveries: Deliveries
+  readonly subscribing: Subscribing
+  /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
+  will: 'fire' | 'drop' | 'keep'
+  /** Of its session, from then on. */
+  expiry: Ms
+}
+
+/** The client's session in the broker, made or found. @throws Fault */
+export const openInbox = (
+  gateway: Gateway,
+  session: Session,
+  { clientId, fresh, expiry }: Terms,
+  { will }: Connect,
+): Promise<Replies['open']> => {
+  const { bodyBytes } = gateway.limits
+  const last = will && {
+    message: toWill(will, { now: gateway.clock.now(), host: session.remoteAddress, bodyBytes }),
+    after: (will.properties?.willDelayInterval ?? 0) * 1000,
+  }
+  return gateway.handle(
+    { kind: 'open', inbox: inboxOf(clientId), fresh, expiry, ...(last && { will: last }) },
+    gateway.context(session, PATIENCE),
+  )
+}
+
+/** The conversation's side of a client. */
+export interface Mouth {
+  /** False: too much waits for this reader. */
+  send(packet: Outbound): boolean
+  writable(): Promise<void>
+  /** Ends the connection. */
+  fail(fault: Fault): void
+}
+
+export const createClient = (
+  gateway: Gateway,
+  session: Session,
+  terms: Terms,
+  settings: Settings,
+  { epoch, incoming }: Replies['open'],
+  mouth: Mouth,
+): Client => {
+  const { version, window, packetMax, explained, expiry } = terms
+  const { receiveMaximum, topicAliasMaximum, sharedSubscriptions: shares } = settings
+  const inbox = inboxOf(terms.clientId)
+  const common = { ...mouth, gateway, session, inbox, epoch, version }
+  const refuses = version === 5
+  return {
+    terms,
+    session,
+    inbox,
+    epoch,
+    publishes: new Publishes({ ...common, incoming, refuses, explained, receiveMaximum, topicAliasMaximum }),
+    deliveries: new Deliveries({ ...common, window, packetMax }),
+    subscribing: new Subscribing({ ...common, shares }),
+    will: 'fire',
+    expiry,
+  }
+}
+
+/** What has been accepted is stored and what has been acknowledged is settled before the session is left. Never rejects. */
+export const leaveInbox = async (gateway: Gateway, client: Client): Promise<void> => {
+  const { session, inbox, epoch, will, expiry, publishes, deliveries } = client
+  await Promise.all([deliveries.stop(), publishes.idle()])
+  try {
+    const what = { inbox, epoch, will, expiry }
+    await gateway.handle({ kind: 'leave', what }, gateway.context(session, PATIENCE))
+  } catch (error) {
+    const { code, message } = Fault.from(error)
+    // A conflict: the session is another connection's by now, which is how it should be.
+    if (code !== 'conflict') gateway.log.warn('session.notLeft', { client: session.client, code, reason: message })
+  }
+}
