@@ -380,21 +380,24 @@ export class MemoryBackend {
     const others = [...inbox.bindings.values()]
       .map(({ binding }) => binding)
       .filter(({ pattern, share }) => !kept.has(`${share} ${pattern}`))
-    const existed =
+    const removed =
       remove === 'others' ? [] : remove.map(({ pattern, share }) => this.#inboxes.unbind(inbox, pattern, share))
     if (remove === 'others') for (const { pattern, share } of others) this.#inboxes.unbind(inbox, pattern, share)
-    const granted = add.map((binding) => {
+    const granted: (true | Fault)[] = []
+    const existed: boolean[] = []
+    for (const binding of add) {
+      existed.push(this.#inboxes.bound(inbox, binding))
       try {
         this.#inboxes.bind(inbox, binding, ({ pattern, from }) => {
           const messages = this.log.of(pattern.split('/')[0]!)
           return messages.slice(this.log.begin(messages, from!))
         })
-        return true as const
+        granted.push(true)
       } catch (error) {
-        return Fault.from(error)
+        granted.push(Fault.from(error))
       }
-    })
-    return { granted, existed }
+    }
+    return { granted, existed: [...existed, ...removed] }
   }
 
   #group(group: string): GroupSpec {
