@@ -1,3 +1,4 @@
+import { sep } from 'node:path'
 import type { Log } from '@sluice/core'
 
 /**
@@ -7,7 +8,7 @@ import type { Log } from '@sluice/core'
 export const exitOnCrash = (log: Log, plugins: Readonly<Record<string, string>>): void => {
   process.on('uncaughtException', (error: unknown) => {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    const plugin = Object.entries(plugins).find(([, folder]) => stack.includes(folder))?.[0]
+    const plugin = Object.entries(plugins).find(([, folder]) => stack.includes(folder + sep))?.[0]
     if (plugin) log.error('plugin.crashed', { plugin, error: stack })
     else log.error('process.crashed', { error: stack })
     process.exit(1)

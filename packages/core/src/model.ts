@@ -344,7 +344,10 @@ export interface Replies {
   open: { readonly existed: boolean; readonly epoch: number; readonly incoming: readonly number[] }
   heartbeat: {}
   leave: {}
-  bind: { readonly granted: readonly (true | Fault)[]; readonly existed: readonly boolean[] }
+  bind: {
+    readonly granted: readonly (true | Fault)[] // one a member of `add`
+    readonly existed: readonly boolean[] // one a member of `remove`; empty for 'others'
+  }
   topic: TopicInfo
   group: GroupInfo
   assign: { readonly queues: readonly { readonly queue: Queue; readonly mode: 'pull' | 'pop' }[] | undefined } // undefined: keep what you have

@@ -66,6 +66,9 @@ export interface Connection {
   end(force: boolean): void
 }
 
+/** The name of a protocol that the conversion table does not know. */
+export type OtherColumn = string & {}
+
 /** Everything that a protocol may ask of the process around it. */
 export interface Gateway {
   readonly handle: Handle
@@ -88,7 +91,7 @@ export interface Gateway {
   /** Hands a byte stream made inside a protocol (a WebSocket) to another one. @throws Fault 'unsupported' when that is not running */
   adopt(protocol: string, socket: Duplex, peer: Peer): void
   /** A field of a message that could not travel. */
-  lost(from: string, to: Column, field: Field): void
+  lost(from: string, to: Column | OtherColumn, field: Field): void
   readonly log: Log
 }
 
@@ -136,9 +139,12 @@ export interface Link<Frame> {
   readonly peer: Peer
   /** All frames of a tick leave in one write. False: too much waits for this reader; see {@link Link.writable}. */
   send(frame: Frame): boolean
-  /** Resolves when the peer has taken what waited, or is gone. */
+  /** Resolves when the peer has taken what waited at the call, or is gone. */
   writable(): Promise<void>
-  /** Sends `last`, half-closes, reads on until the peer closes too (2 s at the most). Never a reset that eats the last answer. */
+  /**
+   * Sends `last`, half-closes, and reads on until the peer closes too: two seconds at the most, once it has taken the
+   * last word. Never a reset that eats the last answer.
+   */
   end(last?: Frame): void
 }
 

@@ -166,8 +166,9 @@ export const runGateway = async (
     }
     watch(metrics, { sessions, drain, running, config })
 
+    const open = { count: 0 }
     const listeners = await Promise.all(
-      config.listeners.map((one) => listen(listenOptions(one, running, { config, wheel, clock, log }))),
+      config.listeners.map((one) => listen(listenOptions(one, running, { config, wheel, clock, log, open }))),
     )
     undo.push(() => Promise.all(listeners.map((listener) => listener.close())))
     const operator = sessions.admit(operatorCredentials, anonymous, async () => undefined)

@@ -17,6 +17,7 @@ import {
   type Log,
   type Membership,
   type Ms,
+  type OtherColumn,
   type Peer,
   type Principal,
   type PumpOptions,
@@ -40,7 +41,7 @@ export interface HostParts {
   readonly advertise: string
   authenticate(who: Credentials): Principal | Promise<Principal>
   adopt(protocol: string, socket: Duplex, peer: Peer): void
-  lost(from: string, to: Column, field: Field): void
+  lost(from: string, to: Column | OtherColumn, field: Field): void
   returned(protocol: string, messages: number): void
 }
 
@@ -132,7 +133,7 @@ export class Host implements Gateway {
     this.#parts.adopt(protocol, socket, peer)
   }
 
-  lost(from: string, to: Column, field: Field): void {
+  lost(from: string, to: Column | OtherColumn, field: Field): void {
     this.#parts.lost(from, to, field)
   }
 }

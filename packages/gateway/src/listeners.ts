@@ -5,11 +5,20 @@ import type { Config } from './config/schema.ts'
 
 type ListenerConfig = Config['listeners'][number]
 
+export interface ListenContext {
+  readonly config: Config
+  readonly wheel: Wheel
+  readonly clock: Clock
+  readonly log: Log
+  /** Connections of the process, over all its listeners. */
+  readonly open: { count: number }
+}
+
 /** @throws ConfigError for a protocol that does not run, or one that cannot share a port */
 export const listenOptions = (
   one: ListenerConfig,
   running: ReadonlyMap<string, Running>,
-  { config, wheel, clock, log }: { config: Config; wheel: Wheel; clock: Clock; log: Log },
+  { config, wheel, clock, log, open }: ListenContext,
 ): ListenOptions => {
   const wanted = (one.protocols ?? [...running.keys()]).map((name) => {
     const found = running.get(name)
@@ -32,6 +41,7 @@ export const listenOptions = (
     wheel,
     clock,
     log,
+    open,
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { findPackageJSON } from 'node:module'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -70,7 +70,8 @@ const locate = (name: string, base: string): { entry: string; folder: string } =
   if (manifest.sluice?.apiVersion !== 1) {
     throw new ConfigError(`protocol ${name}: package.json says no sluice.apiVersion 1`)
   }
-  const folder = dirname(found)
+  // Stacks name real paths, also of a package that is a link.
+  const folder = realpathSync(dirname(found))
   const entry = join(folder, entryOf(manifest.exports) ?? manifest.main ?? 'index.js')
   if (!existsSync(entry)) throw new ConfigError(`protocol ${name}: ${entry} is not there`)
   return { entry, folder }
