@@ -163,7 +163,8 @@ class MessageReader {
 }
 
 export interface Head {
-  readonly header: CompositeOf<'header'>
+  /** Or as bytes already. */
+  readonly header: CompositeOf<'header'> | Buffer
   readonly annotations?: MapValue
   readonly properties?: CompositeOf<'properties'>
   /** Written as text. */
@@ -177,7 +178,8 @@ const writer = new Writer(2048)
 /** Everything of a message that stands before the bytes of its body. */
 export const writeHead = ({ header, annotations, properties, application, data }: Head): Buffer => {
   writer.reset()
-  writeComposite(writer, header)
+  if (Buffer.isBuffer(header)) writer.raw(header)
+  else writeComposite(writer, header)
   if (annotations) {
     section(MESSAGE_ANNOTATIONS)
     writer.value(annotations)

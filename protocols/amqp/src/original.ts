@@ -5,14 +5,21 @@ import { Reader } from './types/reader.ts'
 /** What an AMQP message is beyond the model may cost so many bytes; beyond it types are lost, content is not. */
 export const ORIGINAL_MAX = 16 * 1024
 const VERSION = 1
+/** Whose originals these are, and the name of the plugin. */
+export const PROTOCOL = 'amqp'
 
 /**
  * The message as its producer sent it, with the bytes of its body left out:
  *   original = version u8 · ( length u32 · bytes · skipped u32 )+      skipped: that many bytes of the body go here
  * `cuts`: where the body stands in `message`, begin and end by turns.
- * @returns undefined when it would be larger than {@link ORIGINAL_MAX}
+ * @returns undefined when it would be larger than `max`
  */
-export const packOriginal = (message: Buffer, from: number, cuts: readonly number[]): Buffer | undefined => {
+export const packOriginal = (
+  message: Buffer,
+  from: number,
+  cuts: readonly number[],
+  max = ORIGINAL_MAX,
+): Buffer | undefined => {
   const parts: Buffer[] = [Buffer.from([VERSION])]
   let total = 1
   let at = from
@@ -24,7 +31,7 @@ export const packOriginal = (message: Buffer, from: number, cuts: readonly numbe
     lengths.writeUInt32BE(index < cuts.length ? cuts[index + 1]! - end : 0, 4)
     parts.push(lengths.subarray(0, 4), message.subarray(at, end), lengths.subarray(4))
     total += 8 + end - at
-    if (total > ORIGINAL_MAX) return undefined
+    if (total > max) return undefined
     at = cuts[index + 1] ?? end
   }
   return Buffer.concat(parts, total)
