@@ -229,6 +229,17 @@ describe('telemetry', () => {
     await new Promise((resolve) => stream.once('end', resolve))
   })
 
+  it('says settings again to the Node client, which may have missed them', async () => {
+    const stream = house.caller().telemetry()
+    const { settings: asked } = settings('g', 'orders')
+    const replies: Reply[] = []
+    stream.on('data', (reply) => replies.push(reply))
+    stream.write({ settings: { ...asked, user_agent: { language: 'NODE_JS' } } })
+    await until(() => replies.length === 2)
+    expect(replies[1]).toEqual(replies[0])
+    stream.end()
+  })
+
   it('sends headers before anything was said', async () => {
     const stream = house.caller().telemetry()
     await new Promise((resolve) => stream.once('metadata', resolve))

@@ -21,7 +21,7 @@ export const consumerOf = (
   topics: Membership['consumes'][number]['topics'] = [],
 ): Membership => ({
   produces: [],
-  consumes: [{ group, mode: clientType === 'PUSH_CONSUMER' ? 'push' : 'pop', model: 'cluster', from: 'max', topics }],
+  consumes: [{ group, mode: clientType === 'PUSH_CONSUMER' ? 'push' : 'pop', model: 'cluster', from: 'min', topics }],
 })
 
 const producerPolicy: RetryPolicy = {

@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
-import { Fault } from '@sluice/core'
+import { Fault, type Ms } from '@sluice/core'
 import { type Asker, contextOf, type Hall } from './calls.ts'
 import { ok } from './faults.ts'
 import { toSettings } from './settings.ts'
@@ -17,12 +17,29 @@ export const telemetry = async (stream: TelemetryStream, asker: () => Promise<As
     await eachOf(stream, async ({ settings: asked }) => {
       who.client.seenAt = hall.gateway.clock.now()
       // Answers to questions that we never ask yet are taken and dropped.
-      if (asked) await write(stream, { status: ok, settings: await configure(asked, who, hall) }, who)
+      if (!asked) return
+      const answer = { status: ok, settings: await configure(asked, who, hall) }
+      await write(stream, answer, who)
+      if (asked.user_agent?.language === 'NODE_JS') sayAgain(stream, answer, who, hall)
     })
   } catch (error) {
     stream.write({ status: hall.refuse(error) })
   }
   stream.end()
+}
+
+/** When an answer is repeated, after it was given. */
+const AGAIN: readonly Ms[] = [500, 5_000]
+
+/**
+ * The Node client drops an answer that comes while it still asks for the routes of its second topic, and then waits for
+ * another one, for ever.
+ */
+const sayAgain = (stream: TelemetryStream, answer: TelemetryCommand, { exchange }: Asker, { gateway }: Hall): void => {
+  const stops = AGAIN.map((after) => gateway.clock.after(after, () => void stream.write(answer)))
+  void exchange.ended.then(() => {
+    for (const stop of stops) stop()
+  })
 }
 
 /** One after another, the next not read before; until the client ends the stream, or it breaks. */

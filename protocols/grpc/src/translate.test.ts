@@ -287,7 +287,7 @@ describe('settings', () => {
         group: 'g',
         mode: 'push',
         model: 'cluster',
-        from: 'max',
+        from: 'min',
         topics: [{ topic: 'orders', filter: { kind: 'tag', expression: 'a||b' }, version: 7 }],
       },
     ])

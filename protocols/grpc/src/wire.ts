@@ -96,7 +96,7 @@ export interface Settings {
   readonly request_timeout?: Span
   readonly publishing?: Publishing
   readonly subscription?: Subscription
-  readonly user_agent?: object
+  readonly user_agent?: { readonly language?: string | number }
   readonly metric?: { readonly on: boolean }
 }
 

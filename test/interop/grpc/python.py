@@ -102,8 +102,7 @@ for _ in range(100):
 time.sleep(0.5)
 say(step='pushed', received=listener.bodies)
 
-push.shutdown()
 consumer.shutdown()
 producer.shutdown()
 say(step='bye')
-os._exit(0)  # its threads outlive a shutdown
+os._exit(0)  # threads of the push consumer wait for its poll

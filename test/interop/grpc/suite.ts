@@ -16,6 +16,7 @@ import { Checks, type Counts, type Profile } from '../../run/suites.ts'
 const run = promisify(execFile)
 const here = import.meta.dirname
 const out = path.join(here, '../../../out/interop/grpc')
+const certificates = path.join(here, '../../tls/server')
 const PYTHON_CLIENT = 'rocketmq-python-client==5.1.2'
 const PATIENCE_MS = 120_000
 
@@ -45,11 +46,30 @@ interface Agent {
   /** Program and arguments before the common ones, and those after. */
   readonly command: readonly string[]
   readonly last?: readonly string[]
+  /** By the port that takes TLS too. */
+  readonly tls?: true
 }
 
 const python = path.join(out, 'py')
 const java = path.join(out, 'java')
 const home = path.join(out, 'home')
+
+const javaAgent = {
+  prepare: () =>
+    (javaBuilt ??= run('mvn', ['-q', '-B', 'process-classes'], { cwd: path.join(here, 'java'), timeout: 600_000 })),
+  command: [
+    'java',
+    '-Xmx256m',
+    '-XX:+UseSerialGC',
+    '-XX:TieredStopAtLevel=1',
+    `-Duser.home=${home}`,
+    `-Drocketmq.log.root=${path.join(home, 'logs')}`,
+    '-cp',
+    `${path.join(java, 'classes')}${path.delimiter}${path.join(java, 'lib', '*')}`,
+    'Agent',
+  ],
+}
+let javaBuilt: Promise<unknown> | undefined
 
 const agents: readonly Agent[] = [
   {
@@ -67,22 +87,8 @@ const agents: readonly Agent[] = [
     },
     command: [path.join(python, 'bin/python'), path.join(here, 'python.py')],
   },
-  {
-    name: 'rocketmq-client-java 5.2.0',
-    prepare: () => run('mvn', ['-q', '-B', 'process-classes'], { cwd: path.join(here, 'java'), timeout: 600_000 }),
-    command: [
-      'java',
-      '-Xmx256m',
-      '-XX:+UseSerialGC',
-      '-XX:TieredStopAtLevel=1',
-      `-Duser.home=${home}`,
-      `-Drocketmq.log.root=${path.join(home, 'logs')}`,
-      '-cp',
-      `${path.join(java, 'classes')}${path.delimiter}${path.join(java, 'lib', '*')}`,
-      'Agent',
-    ],
-    last: ['false'],
-  },
+  { name: 'rocketmq-client-java 5.2.0', ...javaAgent, last: ['false'] },
+  { name: 'rocketmq-client-java 5.2.0 over TLS', ...javaAgent, last: ['true'], tls: true },
 ]
 
 /** What an agent said, by its steps. @throws with the end of its stderr when it fails or takes too long */
@@ -134,33 +140,46 @@ const checksOf = async (checks: Checks, agent: Agent, said: Said): Promise<void>
     assert.equal(said.again!.body, 'again')
     assert.equal(said.again!.attempt, 2)
   })
-  await check('200 messages, none lost, none twice', () =>
-    assert.deepEqual(each('message', said.many!), range('message', 200)),
-  )
+  await check('200 messages, none lost, none twice', () => assert.deepEqual(sorted(said.many!), range('message', 200)))
   await check('20 messages by push, none lost, none twice', () =>
-    assert.deepEqual(each('push', said.pushed!), range('push', 20)),
+    assert.deepEqual(sorted(said.pushed!), range('push', 20)),
   )
   await check('starts and ends', () => assert.ok(said.started && said.bye))
 }
 
 const range = (word: string, count: number) => Array.from({ length: count }, (_, n) => `${word}-${n}`).sort()
-const each = (_: string, { received }: { readonly received: readonly string[] }) => [...received].sort()
+const sorted = ({ received }: { readonly received: readonly string[] }) => [...received].sort()
 
+/** The agents side by side, each with topics and groups of its own. */
 export default async (_: { readonly profile: Profile }): Promise<Counts> => {
   const checks = new Checks()
   mkdirSync(home, { recursive: true })
   const data = mkdtempSync(path.join(out, 'data-'))
-  const gateway = await startGateway({ data, listeners: [{ port: 0 }], protocols: ['grpc'] })
+  const gateway = await startGateway({
+    data,
+    listeners: [
+      { port: 0 },
+      { port: 0, tls: { cert: `${certificates}.crt`, key: `${certificates}.key`, mode: 'accept' } },
+    ],
+    protocols: ['grpc'],
+  })
+  const portOf = ({ tls }: Agent) => gateway.ports.listeners[tls ? 1 : 0]!.port
   try {
+    const ready = await Promise.all(
+      agents.map((agent) =>
+        agent.prepare().then(
+          () => true,
+          (error: Error) => checks.skip(agent.name, error.message.split('\n')[0] ?? ''),
+        ),
+      ),
+    )
+    const plays = agents.map((agent, at) => ready[at] && play(agent, portOf(agent), `agent-${at}`))
+    for (const playing of plays) if (playing) playing.catch(() => undefined)
     for (const [at, agent] of agents.entries()) {
-      const ready = await agent.prepare().then(
-        () => true,
-        (error: Error) => checks.skip(agent.name, error.message.split('\n')[0] ?? ''),
-      )
-      if (!ready) continue
       let said: Said | undefined
+      if (!ready[at]) continue
       await checks.check(`${agent.name}: plays its part`, async () => {
-        said = await play(agent, gateway.port, `agent-${at}`)
+        said = (await plays[at]) as Said
       })
       if (said) await checksOf(checks, agent, said)
     }
