@@ -94,7 +94,6 @@ describe('a pull', () => {
     expect(await code('nowhere', 'other')).toBe(response.topicNotExist)
     expect(await code('T', 'G', { queueId: 7 })).toBe(response.invalidParameter)
     expect(await code('S', 'G')).toBe(response.subscriptionNotExist)
-    expect(await code('T', 'G', { subVersion: 2 })).toBe(response.subscriptionNotLatest)
     gateway.failNext('read', new Fault('groupNotFound', 'who'))
     expect(await code('T', 'other')).toBe(response.subscriptionGroupNotExist)
   })
@@ -113,6 +112,16 @@ describe('a pull', () => {
       [undefined, undefined],
       [undefined, 3],
     ])
+  })
+
+  it('is read without a filter while a newer version of it is not known, and refused where only the broker filters', async () => {
+    const { gateway, one } = await open()
+    const say = (group: string, expressionType: string) =>
+      consumer(group, [], { subscriptionDataSet: [{ topic: 'T', subString: 'a', subVersion: 1, expressionType }] })
+    await one.heartbeat('c1', [say('G', 'TAG'), say('H', 'SQL92')])
+    await one.pull('T', 'G', { subVersion: 2 })
+    expect(gateway.of('read')[0]?.filter).toEqual({ kind: 'tag', expression: '*' })
+    expect((await one.pull('T', 'H', { subVersion: 2 })).code).toBe(response.subscriptionNotLatest)
   })
 
   it('counts what only another protocol understands, and looks at no other message', async () => {
