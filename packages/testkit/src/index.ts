@@ -1,7 +1,7 @@
 export * from './check.ts'
 export * from './clock.ts'
 export * from './contract/driver.ts'
-export { contractChecks } from './contract/index.ts'
+export { type ContractOptions, contractChecks } from './contract/index.ts'
 export { batchOf, MemoryBackend, type MemoryOptions } from './fake/backend.ts'
 export { NODE } from './fake/log.ts'
 export * from './gateway.ts'

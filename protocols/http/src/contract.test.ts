@@ -3,9 +3,9 @@ import { describe, it } from 'vitest'
 import { polls, streams } from '../test/drivers.ts'
 
 describe('contract, by polls', () => {
-  for (const { name, run } of contractChecks(polls, { patienceMs: 700 })) it(name, run)
+  for (const { name, run } of contractChecks(polls, { missingMs: 700 })) it(name, run)
 })
 
 describe('contract, by streams', () => {
-  for (const { name, run } of contractChecks(streams, { patienceMs: 700 })) it(name, run)
+  for (const { name, run } of contractChecks(streams, { missingMs: 700 })) it(name, run)
 })

@@ -110,6 +110,7 @@ const messages: readonly ContractCheck[] = [
       const consumer = await bench.client()
       await consumer.subscribe(bench.topic, GROUP, 3)
       await publishAll(await bench.client(), bench.topic, 10)
+      await bench.eventually('three deliveries come', () => consumer.waiting >= 3)
       await bench.quiet()
       assert.equal(consumer.waiting, 3, `${consumer.waiting} deliveries with a credit of 3`)
       await consumer.settle(await consumer.next(), 'accept')

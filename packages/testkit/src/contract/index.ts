@@ -5,14 +5,25 @@ import { Bench } from './bench.ts'
 import { type ContractCheck, contract } from './checks.ts'
 import type { Driver } from './driver.ts'
 
+/** In real time: how long a check waits for what should happen at once. */
+export interface ContractOptions {
+  /** Default 10 s: a busy machine is no failure. */
+  readonly patienceMs?: Ms
+  /** Where it is declared missing, and so will not happen. Default 1 s. */
+  readonly missingMs?: Ms
+}
+
 /**
  * The contract of a protocol, as checks for any runner:
  *
  *     describe('mqtt', () => { for (const { name, run } of contractChecks(driver)) it(name, run) })
  *
- * `patienceMs`: real time for what should happen at once. A check that needs something the driver declares missing is run as well, and must fail: its name then says why.
+ * A check that needs something the driver declares missing is run as well, and must fail: its name then says why.
  */
-export const contractChecks = (driver: Driver, { patienceMs = 4_000 }: { patienceMs?: Ms } = {}): readonly Check[] =>
+export const contractChecks = (
+  driver: Driver,
+  { patienceMs = 10_000, missingMs = 1_000 }: ContractOptions = {},
+): readonly Check[] =>
   contract.map((check) => {
     const missing = check.needs && driver.declared?.[check.needs]
     if (missing === undefined) return { name: check.name, run: () => onBench(driver, check, patienceMs) }
@@ -20,7 +31,7 @@ export const contractChecks = (driver: Driver, { patienceMs = 4_000 }: { patienc
       name: `${check.name} (not here: ${missing})`,
       run: () =>
         assert.rejects(
-          onBench(driver, check, patienceMs),
+          onBench(driver, check, missingMs),
           undefined as never,
           `'${check.needs}' is declared missing, but works: take it off the list`,
         ),
