@@ -257,13 +257,14 @@ const inboxes: typeof scripts = {
   async 'what was unbound brings nothing more'(stage) {
     const { epoch } = await open(stage, 'i')
     await bind(stage, 'i', epoch, { pattern: 'orders/a' }, { pattern: 'orders/b' }, { pattern: 'orders/c' })
-    await stage.do({ kind: 'bind', inbox: 'i', epoch, add: [], remove: [{ pattern: 'orders/a' }, { pattern: 'x' }] })
+    const remove = [{ pattern: 'orders/a' }, { pattern: 'x' }]
+    const { existed } = await stage.do({ kind: 'bind', inbox: 'i', epoch, add: [], remove })
     for (const path of ['a', 'b', 'c']) await publish(stage, path, { path })
     const first = seen(await taken(stage, 'i', epoch, { invisible: 0 }))
     const only = { pattern: 'orders/c', retained: 'skip' } as const
     await stage.do({ kind: 'bind', inbox: 'i', epoch, add: [only], remove: 'others' })
     for (const path of ['a', 'b', 'c']) await publish(stage, path, { path })
-    return [first, seen(await taken(stage, 'i', epoch, { invisible: 0 }))]
+    return [existed, first, seen(await taken(stage, 'i', epoch, { invisible: 0 }))]
   },
   async 'a fresh open forgets; an expired inbox is gone'(stage) {
     const { epoch } = await open(stage, 'i', { expiry: 5_000 })

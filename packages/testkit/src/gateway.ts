@@ -16,6 +16,7 @@ import {
   type Kind,
   type Limits,
   type Notice,
+  type OtherColumn,
   type Peer,
   type Principal,
   type ReplyTo,
@@ -61,7 +62,7 @@ export interface FakeGateway<C extends Clock = FakeClock> extends Gateway {
     readonly event: string
     readonly fields: Readonly<Record<string, unknown>>
   }[]
-  readonly losses: { readonly from: string; readonly to: Column; readonly field: Field }[]
+  readonly losses: { readonly from: string; readonly to: Column | OtherColumn; readonly field: Field }[]
   /** Messages that pumps gave back because their connection ended. */
   readonly returned: { readonly session: Session; readonly messages: number }[]
   readonly adopted: { readonly protocol: string; readonly socket: Duplex; readonly peer: Peer }[]

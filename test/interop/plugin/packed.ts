@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -67,6 +67,14 @@ export class Installed {
     if (typeof ready !== 'object') throw new Error(`sluice start ended with ${ready}: ${gateway.printed}`)
     gateway.port = (ready as unknown as { listeners: { port: number }[] }).listeners[0]!.port
     return gateway
+  }
+
+  /** The package as its author has it while at work: elsewhere, with a link to it. */
+  async link(name: string): Promise<void> {
+    const at = join(this.folder, 'node_modules', name)
+    const source = join(this.folder, `${name}-source`)
+    await rename(at, source)
+    await symlink(source, at)
   }
 
   remove(): Promise<void> {

@@ -66,7 +66,9 @@ export default async function suite(): Promise<Counts> {
     await checks.check('a program compiles against the packed types', () => typesOf(host))
     await contractOf(host, checks)
     await running(host, checks)
-    await crash(host, checks)
+    await crash(host, checks, 'installed')
+    await host.link('sluice-protocol-unruly')
+    await crash(host, checks, 'linked')
   } finally {
     await host.remove()
   }
@@ -152,10 +154,10 @@ const running = async (host: Installed, checks: BoundedChecks): Promise<void> =>
   }
 }
 
-const crash = async (host: Installed, checks: BoundedChecks): Promise<void> => {
-  const gateway = await host.start(config('crash'))
+const crash = async (host: Installed, checks: BoundedChecks, how: string): Promise<void> => {
+  const gateway = await host.start(config(`crash-${how}`))
   try {
-    await checks.check('thrown by a timer: the process ends with one line that names the plugin', async () => {
+    await checks.check(`thrown by a timer: the process ends with one line that names the ${how} plugin`, async () => {
       const wire = await gateway.connect()
       wire.write(Buffer.from('UNRULY\nCRASH\n'))
       assert.equal(await gateway.exited, 1)

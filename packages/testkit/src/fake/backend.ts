@@ -380,24 +380,21 @@ export class MemoryBackend {
     const others = [...inbox.bindings.values()]
       .map(({ binding }) => binding)
       .filter(({ pattern, share }) => !kept.has(`${share} ${pattern}`))
-    const removed =
+    const existed =
       remove === 'others' ? [] : remove.map(({ pattern, share }) => this.#inboxes.unbind(inbox, pattern, share))
     if (remove === 'others') for (const { pattern, share } of others) this.#inboxes.unbind(inbox, pattern, share)
-    const granted: (true | Fault)[] = []
-    const existed: boolean[] = []
-    for (const binding of add) {
-      existed.push(this.#inboxes.bound(inbox, binding))
+    const granted = add.map((binding) => {
       try {
         this.#inboxes.bind(inbox, binding, ({ pattern, from }) => {
           const messages = this.log.of(pattern.split('/')[0]!)
           return messages.slice(this.log.begin(messages, from!))
         })
-        granted.push(true)
+        return true as const
       } catch (error) {
-        granted.push(Fault.from(error))
+        return Fault.from(error)
       }
-    }
-    return { granted, existed: [...existed, ...removed] }
+    })
+    return { granted, existed }
   }
 
   #group(group: string): GroupSpec {

@@ -138,10 +138,6 @@ export class Inboxes {
     return existed
   }
 
-  bound(inbox: Inbox, { pattern, share }: Binding): boolean {
-    return inbox.bindings.has(keyOf(pattern, share))
-  }
-
   unbind(inbox: Inbox, pattern: string, share?: string): boolean {
     const bound = inbox.bindings.get(keyOf(pattern, share))
     if (!bound) return false

@@ -9,7 +9,7 @@ import {
 } from '@sluice/core'
 import type { Line } from './codec.ts'
 import { words } from './faults.ts'
-import { fromDelivered, outcomes, toPublish, toSource } from './translate.ts'
+import { fromDelivered, lost, outcomes, toPublish, toSource } from './translate.ts'
 
 const PATIENCE_MS = 5_000
 const INVISIBLE_MS = 30_000
@@ -99,6 +99,7 @@ export class LineConversation implements Conversation<Line> {
     for (const one of delivered) {
       const number = String(++this.#numbers)
       this.#held.set(number, one)
+      for (const field of lost(one.message)) this.#gateway.lost(one.message.via ?? 'remoting', 'lines', field)
       room = this.#link.send(fromDelivered(number, one))
     }
     if (room) return

@@ -1,4 +1,13 @@
-import { type CommandOf, type Delivered, Fault, type Outcome, type Source } from '@sluice/core'
+import {
+  type CommandOf,
+  conversions,
+  type Delivered,
+  Fault,
+  type Field,
+  type Message,
+  type Outcome,
+  type Source,
+} from '@sluice/core'
 import type { Line } from './codec.ts'
 
 /** @throws Fault 'invalid' */
@@ -27,6 +36,15 @@ export const fromDelivered = (number: string, { message, attempt }: Delivered): 
   String(attempt),
   escaped(message.body),
 ]
+
+/** A line has room for the body. */
+export const lost = (message: Message): readonly Field[] => {
+  const said = new Set<Field>(['topic', 'body', 'id', 'bornAt', 'bornHost', 'properties'])
+  const fields = (Object.keys(conversions) as Field[]).filter(
+    (field) => !said.has(field) && message[field] !== undefined,
+  )
+  return Object.keys(message.properties).length > 0 ? [...fields, 'properties'] : fields
+}
 
 const escaped = (body: Buffer): string =>
   body
