@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Bench, bodies, faultOf, message, turn } from './testSupport.ts'
+import { Bench, bodies, faultOf, message, turn } from '../test/support.ts'
 
 describe('broker', () => {
   let bench: Bench

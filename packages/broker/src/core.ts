@@ -1,6 +1,7 @@
 import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Notice, Wheel } from '@sluice/core'
 import { type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
 import { HEADER, openEntry } from './entry.ts'
+import type { GroupTopic } from './groups.ts'
 import type { Log } from './log.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed, State } from './state.ts'
@@ -40,6 +41,8 @@ export class Core {
   notify: (to: Addressee, notice: Notice) => Promise<unknown> = async () => undefined
   /** A record waits for its time: the timers look again. */
   delayed: () => void = () => undefined
+  /** Where sessions hold messages as long as they live. */
+  readonly #holds = new Map<string, Set<GroupTopic>>()
   /** Polls that wait. */
   parked = 0
   /** How to end each wait of a poll. */
@@ -66,6 +69,19 @@ export class Core {
     const now = this.clock.now()
     if (now > this.state.storedAt) this.state.storedAt = now
     return this.state.storedAt
+  }
+
+  holds(session: string, groupTopic: GroupTopic): void {
+    const known = this.#holds.get(session)
+    if (known) known.add(groupTopic)
+    else this.#holds.set(session, new Set([groupTopic]))
+  }
+
+  /** Where this session held messages; it does not any more. */
+  released(session: string): Iterable<GroupTopic> {
+    const known = this.#holds.get(session)
+    this.#holds.delete(session)
+    return known ?? []
   }
 
   view(record: Buffer, place: number): StoredRecord {

@@ -30,7 +30,7 @@ export const copyToDead = (
 /**
  * Moves a held message to %DLQ%group: the copy and the end of its lease are one entry of the log. A message that cannot
  * be read is settled: that it is damaged was logged and counted when it was read.
- * @returns whether it is done; the log need not be durable yet
+ * @returns 'gone': it was settled or its record deleted meanwhile. Done is not yet durable
  */
 export const deadLetter = async (
   core: Core,
@@ -39,7 +39,7 @@ export const deadLetter = async (
   cursor: Cursor,
   held: Held,
   reason: string,
-): Promise<boolean> => {
+): Promise<'done' | 'gone' | 'failed'> => {
   const { group } = groupTopic.group.spec
   const { offset } = held
   cursor.die(held)
@@ -47,16 +47,16 @@ export const deadLetter = async (
     const place = queue.records.place(offset)
     const found = core.read([{ place, size: queue.records.size(offset) }])
     const [record] = Array.isArray(found) ? found : await found
-    if (cursor.held.get(offset) !== held) return false
+    if (cursor.held.get(offset) !== held || offset < queue.records.min) return 'gone'
     if (record) copyToDead(core, group, viewRecord(record, core.settings.node), held.attempt, true)
     core.log.append(writeSettled({ group, topic: groupTopic.topic, queue: queue.queue.index }, [offset]))
     cursor.settle(offset)
     core.lines.info('message.dead', { group, topic: groupTopic.topic, queue: queue.queue.index, offset, reason })
-    return true
+    return 'done'
   } catch (error) {
     core.lines.error('message.dead', { group, topic: groupTopic.topic, error: String(error) })
     if (cursor.held.get(offset) === held) cursor.giveBack(held, core.clock.now() + RETRY_MS)
-    return false
+    return 'failed'
   } finally {
     for (const reader of [...groupTopic.parked].slice(0, 1)) reader.wake()
   }

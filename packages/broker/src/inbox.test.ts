@@ -1,6 +1,6 @@
 import type { Binding, Delivered, Message, Slot } from '@sluice/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Bench, bodies, contextOf, faultOf, message, turn } from './testSupport.ts'
+import { Bench, bodies, contextOf, faultOf, message, turn } from '../test/support.ts'
 
 const DAY = 86_400_000
 

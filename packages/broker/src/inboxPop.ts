@@ -1,4 +1,4 @@
-import { type CommandOf, type Context, type Delivered, Fault, type Replies, type Slot } from '@sluice/core'
+import type { CommandOf, Context, Delivered, Replies, Slot } from '@sluice/core'
 import { emptyBatch, RecordBatch } from './batch.ts'
 import type { Core } from './core.ts'
 import { staleEpoch } from './errors.ts'
@@ -13,9 +13,9 @@ import {
 } from './events.ts'
 import { inboxOf } from './inboxCommands.ts'
 import type { InboxState, ShareState, SlotState } from './inboxes.ts'
+import { park } from './park.ts'
 import type { Pointer } from './pointers.ts'
 import { POP_MAX } from './pop.ts'
-import type { Reader } from './topics.ts'
 
 type PopCommand = CommandOf<'pop'>
 type InboxSource = Extract<PopCommand['source'], { kind: 'inbox' }>
@@ -207,25 +207,11 @@ export const popInbox = async (
   return { batch: emptyBatch, more: false }
 }
 
-const arrival = (core: Core, inbox: InboxState, until: number, signal: AbortSignal | undefined): Promise<boolean> => {
-  if (core.parked >= core.state.bounds.parked)
-    throw new Fault('limit', `${core.parked} polls wait already`, { about: 'poll' })
-  if (core.closing) return Promise.resolve(false)
-  core.parked++
-  return new Promise((resolve) => {
-    const done = (arrived: boolean): void => {
-      core.parked--
-      inbox.parked.delete(reader)
-      core.waiting.delete(gone)
-      cancel()
-      signal?.removeEventListener('abort', gone)
-      resolve(arrived)
-    }
-    const gone = () => done(false)
-    const reader: Reader = { wake: () => done(true) }
-    inbox.parked.add(reader)
-    core.waiting.add(gone)
-    const cancel = core.wheel.at(until, gone)
-    signal?.addEventListener('abort', gone, { once: true })
-  })
-}
+const arrival = (core: Core, inbox: InboxState, until: number, signal: AbortSignal | undefined): Promise<boolean> =>
+  park(
+    core,
+    until,
+    signal,
+    (reader) => inbox.parked.add(reader),
+    (reader) => inbox.parked.delete(reader),
+  )

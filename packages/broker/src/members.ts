@@ -2,7 +2,7 @@ import { type CommandOf, type Context, Fault, type Member, type Queue, type Repl
 import type { Core } from './core.ts'
 import { unsupported } from './errors.ts'
 import type { GroupState } from './groups.ts'
-import { wakeNext } from './pop.ts'
+import { wakeNext } from './popWake.ts'
 import { topicOf } from './topicCommands.ts'
 
 /** A member that was silent for so long is gone. Source: RocketMQ's channelExpiredTimeout */
@@ -149,18 +149,11 @@ export class Members {
   /** Messages held as long as the session lives are there again, counted as an attempt. */
   #release(session: string): void {
     const now = this.#core.clock.now()
-    for (const group of this.#core.state.groups.values()) {
-      for (const groupTopic of group.topics.values()) {
-        let any = false
-        for (const cursor of groupTopic.cursors.values()) {
-          for (const held of cursor.held.values()) {
-            if (held.session !== session) continue
-            cursor.giveBack(held, now)
-            any = true
-          }
-        }
-        if (any) wakeNext(groupTopic)
+    for (const groupTopic of this.#core.released(session)) {
+      for (const cursor of groupTopic.cursors.values()) {
+        for (const held of cursor.held.values()) if (held.session === session) cursor.giveBack(held, now)
       }
+      wakeNext(groupTopic)
     }
   }
 

@@ -15,9 +15,10 @@ import type { Core } from './core.ts'
 import { HEADER, isRecordPayload, openEntry, PAYLOAD_MAX } from './entry.ts'
 import { topicNotFound, unsupported } from './errors.ts'
 import { commit } from './offsets.ts'
+import { park } from './park.ts'
 import { flag, hashTag } from './queueIndex.ts'
 import { queueFor } from './topicCommands.ts'
-import type { QueueState, Reader } from './topics.ts'
+import type { QueueState } from './topics.ts'
 
 /** Index entries that one read looks at before it answers. */
 const SCAN_MAX = 100_000
@@ -119,29 +120,14 @@ const readOffset = async (
   }
 }
 
-/** Whether something arrived before the time was over or the reader gave up. */
-const arrival = (core: Core, queue: QueueState, until: number, signal: AbortSignal | undefined): Promise<boolean> => {
-  if (core.parked >= core.state.bounds.parked)
-    throw new Fault('limit', `${core.parked} polls wait already`, { about: 'poll' })
-  if (core.closing) return Promise.resolve(false)
-  core.parked++
-  return new Promise((resolve) => {
-    const done = (arrived: boolean): void => {
-      core.parked--
-      queue.readers?.delete(reader)
-      cancel()
-      signal?.removeEventListener('abort', gone)
-      core.waiting.delete(gone)
-      resolve(arrived)
-    }
-    const gone = () => done(false)
-    const reader: Reader = { wake: () => done(true) }
-    ;(queue.readers ??= new Set()).add(reader)
-    core.waiting.add(gone)
-    const cancel = core.wheel.at(until, gone)
-    signal?.addEventListener('abort', gone, { once: true })
-  })
-}
+const arrival = (core: Core, queue: QueueState, until: number, signal: AbortSignal | undefined): Promise<boolean> =>
+  park(
+    core,
+    until,
+    signal,
+    (reader) => (queue.readers ??= new Set()).add(reader),
+    (reader) => queue.readers?.delete(reader),
+  )
 
 /** Any place is taken from a client: only what is a whole record there is answered. */
 export const recordAt = async (core: Core, place: Offset): Promise<Buffer> => {

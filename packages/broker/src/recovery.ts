@@ -51,7 +51,10 @@ export const recover = async (parts: RecoveryParts): Promise<Recovered> => {
     end = Math.max(end, scanned)
     // A segment is whole on the disk before the next one gets its name.
     if (next && scanned < next.start && damages.at(-1)?.at !== scanned) damages.push({ at: scanned, to: next.start })
-    if (next) segment.end = next.start
+    if (next) {
+      segment.end = next.start
+      state.nextSegment()
+    }
   }
   report(parts, damages, Math.max(replay.synced, from))
   if (reach) fillUp(parts, reach)

@@ -96,12 +96,16 @@ export class Segments {
     return file.read(position - segment.start, Math.min(length, segment.end - position))
   }
 
-  /** Removes the first segment and its sidecar. The name may come back after a power cut: then it is removed again. */
+  /**
+   * Removes the first segment. After a power cut its name may be back, but never before that of one removed earlier:
+   * the log has no hole.
+   */
   async removeFirst(): Promise<void> {
     const [segment] = this.list.splice(0, 1)
     if (!segment) return
     await this.#close(segment.start)
     await this.#files.unlink(join(this.dir, segmentName(segment.start)))
+    await this.#files.syncDir(this.dir)
   }
 
   async close(): Promise<void> {

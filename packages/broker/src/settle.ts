@@ -6,7 +6,8 @@ import { copyToDead, deadLetter } from './dead.ts'
 import { receiptExpired } from './errors.ts'
 import { writeRenewed, writeSettled } from './events.ts'
 import { backoffOf, type GroupTopic } from './groups.ts'
-import { leaseOf, wakeNext, wakeWhenDue } from './pop.ts'
+import { leaseOf } from './popTake.ts'
+import { wakeNext, wakeWhenDue } from './popWake.ts'
 import { again, appendTo, delay, refusal } from './publish.ts'
 import { recordAt } from './read.ts'
 import { settleSlots } from './slots.ts'
@@ -82,8 +83,9 @@ const deadOne = async (core: Core, receipt: Lease, reason: string): Promise<void
   const { groupTopic, cursor, held } = heldBy(core, receipt)
   const queue = core.state.topics.get(receipt.topic)?.queues[receipt.queue]
   if (!queue || held.offset < queue.records.min) throw receiptExpired()
-  if (!(await deadLetter(core, groupTopic, queue, cursor, held, reason)))
-    throw new Fault('unavailable', 'the dead letter could not be written')
+  const end = await deadLetter(core, groupTopic, queue, cursor, held, reason)
+  if (end === 'gone') throw receiptExpired()
+  if (end === 'failed') throw new Fault('unavailable', 'the dead letter could not be written')
 }
 
 /** A message that was pulled and never leased, by its place. @throws Fault 'notFound' about 'place', 'invalid' about 'receipt' */

@@ -52,7 +52,8 @@ export const openSidecar = (bytes: Buffer, start: number): { sidecar: Sidecar; b
 export const loadSidecar = (body: BytesReader, start: number, limit: number, state: State, active: boolean): void => {
   body.list(() => {
     const topic = state.topics.get(body.text())
-    const queue = topic?.queues[body.number()]
+    const index = body.number()
+    const queue = topic?.queues[index]
     const first = body.number()
     const bytes = body.bytes()
     if (!topic || !queue) return

@@ -85,7 +85,8 @@ const readTopics = (reader: BytesReader, state: State): Map<string, readonly num
     const spec = JSON.parse(reader.text()) as TopicSpec
     const topic = state.putTopic(spec, reader.number())
     const reach = reader.list((index) => {
-      topic.queues[index]?.records.startAt(reader.number())
+      const min = reader.number()
+      topic.queues[index]?.records.startAt(min)
       return reader.number()
     })
     ends.set(spec.topic, reach)

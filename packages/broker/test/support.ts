@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock, CommandOf, Context, Delivered, Fault, Kind, Message, Notice, Outcome, ReplyTo } from '@sluice/core'
-import { type Broker, type BrokerOptions, openBroker } from './broker.ts'
+import { type Broker, type BrokerOptions, openBroker } from '../src/broker.ts'
 
 /** Time that stands still until a test moves it. */
 export class TestClock implements Clock {

@@ -1,0 +1,146 @@
+import type { Delivered, Lease, Ms, Offset, Replies } from '@sluice/core'
+import { emptyBatch, RecordBatch } from './batch.ts'
+import type { Core } from './core.ts'
+import type { Cursor, Held } from './cursor.ts'
+import { writePopped, writeSettled } from './events.ts'
+import type { GroupTopic } from './groups.ts'
+import { type Ask, DELIVERING, isThereMore, remember, repeat, select, type Taken } from './popSelect.ts'
+import { wakeNext } from './popWake.ts'
+import { flag } from './queueIndex.ts'
+
+/** What a receipt says of a message that is held by a session: longer than any client looks. */
+export const SESSION_MS: Ms = 2_147_483_647
+interface Kept extends Taken {
+  readonly record: Buffer
+}
+
+/** Reads what was taken; what has expired, does not match after all or cannot be read is settled and left out. */
+const keepGood = (ask: Ask, taken: readonly Taken[], records: readonly (Buffer | undefined)[]) => {
+  const kept: Kept[] = []
+  const gone: Taken[] = []
+  const now = ask.core.clock.now()
+  const { matches } = ask.wanted
+  taken.forEach((one, index) => {
+    if (one.cursor.held.get(one.held.offset) !== one.held || one.held.poppedAt !== one.poppedAt) return
+    const record = records[index]
+    let good = record !== undefined
+    if (record && (matches || one.flags & flag.expires)) {
+      const message = ask.core.view(record, one.place)
+      good = (message.expiresAt === undefined || message.expiresAt > now) && (!matches || matches(message))
+    }
+    if (record && good) kept.push({ ...one, record })
+    else gone.push(one)
+  })
+  return { kept, gone }
+}
+
+const settlesAtOnce = ({ invisible, session }: Ask): boolean => invisible === 0 && session === undefined
+
+const byCursor = (taken: readonly Taken[]): Map<Cursor, Taken[]> => {
+  const cursors = new Map<Cursor, Taken[]>()
+  for (const one of taken) {
+    const list = cursors.get(one.cursor)
+    if (list) list.push(one)
+    else cursors.set(one.cursor, [one])
+  }
+  return cursors
+}
+
+/** What is held from now on. What a queue's cursor passed over is settled, also where nothing was taken. */
+const writeHeld = (ask: Ask, taken: readonly Taken[], before: readonly Offset[]): void => {
+  const { core, groupTopic, invisible } = ask
+  const session = ask.session ?? (settlesAtOnce(ask) ? DELIVERING : undefined)
+  const cursors = byCursor(taken)
+  ask.queues.forEach(({ queue: { index } }, at) => {
+    const cursor = groupTopic.cursor(index)
+    const mine = cursors.get(cursor) ?? []
+    if (mine.length === 0 && before[at] === cursor.next) return
+    const items = mine.map(({ held, poppedAt }) => ({ offset: held.offset, attempt: held.attempt, poppedAt }))
+    const poppedAt = items.reduce((least, item) => Math.min(least, item.poppedAt), core.clock.now())
+    const where = { group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: index }
+    core.log.append(writePopped({ ...where, next: cursor.next, poppedAt, invisible, session, items }))
+  })
+}
+
+const writeDone = (ask: Ask, done: readonly Taken[]): void => {
+  const { core, groupTopic } = ask
+  for (const [cursor, taken] of byCursor(done)) {
+    const { index } = taken[0]!.queue.queue
+    const offsets = taken.filter(({ held }) => cursor.settle(held.offset)).map(({ held }) => held.offset)
+    if (offsets.length === 0) continue
+    core.log.append(
+      writeSettled({ group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: index }, offsets),
+    )
+  }
+}
+
+export const leaseOf = (
+  core: Core,
+  groupTopic: GroupTopic,
+  queue: number,
+  held: Held,
+  place: Offset,
+  first: Offset,
+  fifo: boolean,
+): Lease => ({
+  of: 'group',
+  node: core.settings.node,
+  topic: groupTopic.topic,
+  group: groupTopic.group.spec.group,
+  queue,
+  offset: held.offset,
+  place,
+  first,
+  poppedAt: held.poppedAt,
+  invisible: held.session === undefined ? held.invisible : SESSION_MS,
+  revive: fifo ? 999 : 0,
+  retry: 0,
+  attempt: held.attempt,
+})
+
+const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
+  if (kept.length === 0) return emptyBatch
+  const { core, groupTopic, fifo } = ask
+  const settled = settlesAtOnce(ask)
+  const firsts = new Map<Cursor, Offset>()
+  for (const { cursor, held } of kept) firsts.set(cursor, Math.min(held.offset, firsts.get(cursor) ?? held.offset))
+  const receipts = settled
+    ? undefined
+    : kept.map(({ queue, cursor, held, place }) =>
+        leaseOf(core, groupTopic, queue.queue.index, held, place, firsts.get(cursor)!, fifo),
+      )
+  const attempts = kept.map(({ held }) => held.attempt)
+  return new RecordBatch(
+    kept.map(({ record }) => record),
+    (record, index): Delivered => ({
+      message: core.view(record, kept[index]!.place),
+      attempt: attempts[index]!,
+      ...(receipts && { receipt: receipts[index]! }),
+    }),
+  )
+}
+
+/**
+ * One look. The pop is written down before it answers but need not be durable: if it is lost, the messages are there
+ * again. When records must be read from the disk it is written before, so that the log never says that the cursor is
+ * past a message which nobody holds.
+ * @returns undefined: there is nothing
+ */
+export const takeOnce = async (ask: Ask): Promise<Replies['pop'] | undefined> => {
+  const { core, groupTopic } = ask
+  if (ask.max === 0) return isThereMore(ask) ? { batch: emptyBatch, more: true } : undefined
+  const before = ask.queues.map(({ queue }) => groupTopic.cursor(queue.index).next)
+  const taken = repeat(ask) ?? select(ask)
+  const found = core.read(taken)
+  if (taken.length > 0 && ask.session !== undefined) core.holds(ask.session, groupTopic)
+  const atOnce = Array.isArray(found) ? keepGood(ask, taken, found) : undefined
+  // Nothing is held at all of what is settled in the same turn and was never out before.
+  const held = atOnce && settlesAtOnce(ask) ? taken.filter(({ held: { attempt } }) => attempt > 1) : taken
+  writeHeld(ask, held, before)
+  const { kept, gone } = atOnce ?? keepGood(ask, taken, await found)
+  writeDone(ask, settlesAtOnce(ask) ? [...gone, ...kept] : gone)
+  remember(ask, kept)
+  const more = isThereMore(ask)
+  if (more) wakeNext(groupTopic)
+  return kept.length > 0 ? { batch: batchOf(ask, kept), more } : undefined
+}

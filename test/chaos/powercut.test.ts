@@ -1,0 +1,18 @@
+import { describe, expect, it } from 'vitest'
+import { runSeeds } from './powercut/seeds.ts'
+
+const SEEDS = 200
+
+describe('power cut', () => {
+  it(`leaves what was acknowledged, in ${SEEDS} seeds`, async () => {
+    expect(await runSeeds(1, SEEDS)).toEqual([])
+  }, 60_000)
+
+  it.each([
+    ['fdatasync that does nothing', { noSync: true }],
+    ['an acknowledgement before fdatasync is done', { earlySync: true }],
+    ['names that are not made durable', { noDirSync: true }],
+  ])('is a test that sees %s', async (_, faults) => {
+    expect(await runSeeds(1, 100, faults, 1)).toHaveLength(1)
+  })
+})

@@ -1,0 +1,41 @@
+import { Checks, type Suite } from '../run/suites.ts'
+import type { Faults } from './powercut/disk.ts'
+import { type Failure, runSeeds } from './powercut/seeds.ts'
+
+const SEEDS = { ci: 2000, full: 20_000 }
+/** Seeds that a planted fault is looked for with: each is found within the first few. */
+const PLANTED_SEEDS = 200
+
+const planted: readonly { readonly name: string; readonly faults: Faults }[] = [
+  { name: 'fdatasync does nothing', faults: { noSync: true } },
+  { name: 'acknowledged before fdatasync is done', faults: { earlySync: true } },
+  { name: 'names are not made durable', faults: { noDirSync: true } },
+]
+
+const words = (failures: readonly Failure[]): string =>
+  failures.map(({ seed, text }) => `seed ${seed}: ${text.split('\n')[0]}`).join('\n')
+
+/** Power cuts of a simulated disk; `SLUICE_SEED` tries one seed alone. */
+const powercut: Suite = async ({ profile }) => {
+  const checks = new Checks()
+  const one = process.env.SLUICE_SEED
+  const from = one === undefined ? 1 : Number(one)
+  const count = one === undefined ? SEEDS[profile] : 1
+  await checks.check(`${count} seeds: what was acknowledged is there after the power went`, async () => {
+    const failures = await runSeeds(from, count)
+    if (failures.length > 0) throw new Error(words(failures))
+  })
+  for (const { name, faults } of planted) {
+    await checks.check(`the harness sees it when ${name}`, async () => {
+      const failures = await runSeeds(1, PLANTED_SEEDS, faults, 1)
+      if (failures.length === 0) throw new Error(`${PLANTED_SEEDS} seeds passed`)
+      console.log(`     ${words(failures)}`)
+    })
+  }
+  return checks.counts
+}
+
+export default powercut
+
+/** The same by its profile alone. */
+export const run = (profile: 'ci' | 'full') => powercut({ profile })

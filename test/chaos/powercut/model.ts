@@ -1,0 +1,72 @@
+import { crc32 } from 'node:zlib'
+import type { StoredMessage } from '@sluice/core'
+
+/** What clients were told, and so may rely on. */
+export interface Told {
+  readonly body: string
+  readonly place: number
+}
+
+export const keyOf = (topic: string, queue: number): string => `${topic}/${queue}`
+
+/** Bookkeeping of one seed over all its power cuts. */
+export class Model {
+  /** Acknowledged or shown to a reader, by queue and offset. */
+  readonly told = new Map<string, Map<number, Told>>()
+  /** Accepted and acknowledged, by queue. */
+  readonly settled = new Map<string, Set<number>>()
+  /** Sent to the dead letters and acknowledged, by body. */
+  readonly dead = new Set<string>()
+  /** Bodies that a settlement without an answer may have ended. */
+  readonly unsure = new Set<string>()
+  /** Highest commit that was acknowledged, by queue. */
+  readonly committed = new Map<string, number>()
+  readonly committing = new Set<string>()
+  readonly topics = new Set<string>()
+  /** Delayed messages that were acknowledged. */
+  readonly delayed = new Set<string>()
+  /** What the inbox must still hold, with its place; and what it must not any more. */
+  readonly waiting = new Map<string, number>()
+  /** What the inbox was told to be done with, answered or not: it may be told before its publisher is. */
+  readonly settling = new Set<string>()
+  readonly accepted = new Set<string>()
+  /** Publishes that may be repeated: slot to body and offset. */
+  readonly once = new Map<number, { readonly body: string; readonly place: number }>()
+  bound = false
+  #counter = 0
+
+  body(length: number): string {
+    const head = `m${this.#counter++}.`
+    return head.padEnd(Math.max(head.length, length), String(this.#counter % 10))
+  }
+
+  tell(topic: string, queue: number, offset: number, told: Told): void {
+    const key = keyOf(topic, queue)
+    let queueTold = this.told.get(key)
+    if (!queueTold) this.told.set(key, (queueTold = new Map()))
+    const before = queueTold.get(offset)
+    if (before && (before.body !== told.body || before.place !== told.place))
+      throw new Error(
+        `${key} offset ${offset} was ${head(before.body)} at ${before.place}, now ${head(told.body)} at ${told.place}`,
+      )
+    queueTold.set(offset, told)
+  }
+
+  /** Whatever is shown is whole. */
+  show(message: StoredMessage): void {
+    const body = message.body.toString()
+    if ((crc32(message.body) & 0x7fffffff) !== message.record!.readInt32BE(8))
+      throw new Error(`CRC of ${head(body)} is wrong`)
+    if (!/^m\d+\./.test(body)) throw new Error(`a body that nobody wrote: ${head(body)}`)
+    this.tell(message.topic, message.queue.index, message.offset, { body, place: message.place })
+  }
+
+  settle(topic: string, queue: number, offset: number): void {
+    const key = keyOf(topic, queue)
+    const settled = this.settled.get(key)
+    if (settled) settled.add(offset)
+    else this.settled.set(key, new Set([offset]))
+  }
+}
+
+export const head = (body: string): string => body.slice(0, 12)

@@ -1,0 +1,188 @@
+import { Fault, type Message, type Slot } from '@sluice/core'
+import { turns } from '@sluice/testkit'
+import { keyOf } from './model.ts'
+import { INBOX, TOPICS, type World } from './world.ts'
+
+const message = (world: World, topic: string, more: Partial<Message> = {}): Message => {
+  const { random } = world
+  const length = random.chance(0.03) ? 20_000 : random.chance(0.2) ? 6000 : random.int(300)
+  return { topic, body: Buffer.from(world.model.body(length)), properties: { k: 'v' }, ...more }
+}
+
+const publish = async (world: World): Promise<void> => {
+  const { random, model } = world
+  const messages = Array.from({ length: 1 + random.int(4) }, () => message(world, random.pick(TOPICS)))
+  const bound = model.bound
+  const stored = await world.publish(messages)
+  stored.forEach(({ queue, offset, place }, at) => {
+    const { topic, body } = messages[at]!
+    model.tell(topic, queue.index, offset, { body: body.toString(), place })
+    if (bound && topic === 'A' && !model.settling.has(body.toString())) model.waiting.set(body.toString(), place)
+  })
+}
+
+const popAndSettle = async (world: World): Promise<void> => {
+  const { random, model } = world
+  const topic = random.pick(TOPICS)
+  const delivered = await world.pop(topic, 1 + random.int(6))
+  for (const { message: one } of delivered) model.show(one)
+  if (delivered.length === 0 || random.chance(0.2)) return
+  await turns(random.int(6))
+  const some = delivered.slice(0, 1 + random.int(delivered.length))
+  const fate = random.int(10)
+  const outcome =
+    fate < 7
+      ? ({ kind: 'accept' } as const)
+      : fate < 9
+        ? ({ kind: 'retry', after: random.int(3) * 1000, counts: true } as const)
+        : ({ kind: 'dead' } as const)
+  if (outcome.kind !== 'retry') for (const { message: one } of some) model.unsure.add(one.body.toString())
+  const { failed } = await world.settle(
+    some.map(({ receipt }) => receipt!),
+    outcome,
+  )
+  const refused = new Set(failed.map(({ at }) => at))
+  some.forEach(({ message: one }, at) => {
+    if (refused.has(at) || outcome.kind === 'retry') return
+    model.settle(topic, one.queue.index, one.offset)
+    if (outcome.kind === 'dead') model.dead.add(one.body.toString())
+  })
+}
+
+const read = async (world: World): Promise<void> => {
+  const topic = world.random.pick(TOPICS)
+  const queue = { topic, node: world.broker.node, index: world.random.int(2) }
+  const { batch } = await world.run<'read'>({
+    kind: 'read',
+    from: { by: 'offset', queue, offset: world.random.int(20) },
+    max: 20,
+    bytes: 30_000,
+    wait: 0,
+  })
+  for (const { message: one } of batch) world.model.show(one)
+}
+
+const commit = async (world: World): Promise<void> => {
+  const { model, random } = world
+  const topic = random.pick(TOPICS)
+  const key = keyOf(topic, 0)
+  // One at a time: a commit may go backwards, and the last one counts.
+  if (model.committing.has(key)) return
+  model.committing.add(key)
+  const offset = (model.committed.get(key) ?? 0) + random.int(3)
+  const queue = { topic, node: world.broker.node, index: 0 }
+  try {
+    await world.run<'commitOffset'>({ kind: 'commitOffset', queue, group: 'c', offset })
+    model.committed.set(key, offset)
+  } finally {
+    model.committing.delete(key)
+  }
+}
+
+const delayed = async (world: World): Promise<void> => {
+  const one = message(world, 'D', { deliverAt: world.clock.now() + 1 + world.random.int(5000) })
+  await world.publish([one])
+  world.model.delayed.add(one.body.toString())
+}
+
+const inbox = async (world: World): Promise<void> => {
+  const { model, random, epoch } = world
+  if (!model.bound) {
+    await world.run<'bind'>({
+      kind: 'bind',
+      inbox: INBOX,
+      epoch,
+      add: [{ pattern: 'A/#', retained: 'skip' }],
+      remove: [],
+    })
+    model.bound = true
+  }
+  const delivered = await world.popInbox(1 + random.int(5))
+  for (const { message: one } of delivered) model.show(one)
+  if (delivered.length === 0) return
+  await turns(random.int(4))
+  const some = delivered.slice(0, random.int(delivered.length + 1))
+  for (const { message: one } of some) {
+    model.settling.add(one.body.toString())
+    model.waiting.delete(one.body.toString())
+  }
+  await world.settle(
+    some.map(({ receipt }) => receipt!),
+    { kind: 'accept' },
+  )
+  for (const { message: one } of some) model.accepted.add(one.body.toString())
+}
+
+const once = async (world: World): Promise<void> => {
+  const { model, random, epoch } = world
+  const slot = 1 + random.int(50)
+  const place: Slot = { of: 'inbox', node: world.broker.node, inbox: INBOX, epoch, way: 'in', slot }
+  const known = model.once.get(slot)
+  if (known && random.chance(0.5)) {
+    model.once.delete(slot)
+    await world.settle([place], { kind: 'accept' })
+    return
+  }
+  if (known) return
+  const one = message(world, 'E')
+  const [stored] = await world.publish([one], { once: place })
+  // Another publish under the same slot may have been first: then this is its answer.
+  if (!model.once.has(slot)) model.once.set(slot, { body: one.body.toString(), place: stored!.place })
+}
+
+const topic = async (world: World): Promise<void> => {
+  const name = `T${world.random.int(1000)}`
+  await world.run<'admin'>({
+    kind: 'admin',
+    action: { do: 'putTopics', topics: [{ topic: name, queues: 1, type: 'mixed' }] },
+  })
+  world.model.topics.add(name)
+}
+
+const pass = async (world: World): Promise<void> => {
+  await world.clock.pass(world.random.int(4) * 1000)
+}
+
+const operations = [
+  publish,
+  publish,
+  publish,
+  publish,
+  popAndSettle,
+  popAndSettle,
+  popAndSettle,
+  read,
+  commit,
+  delayed,
+  inbox,
+  inbox,
+  once,
+  topic,
+  pass,
+]
+
+/** Nobody has published there yet, or the broker is being closed in good order. */
+const isExpected = (error: unknown): boolean =>
+  Fault.is(error) &&
+  (error.code === 'topicNotFound' || (error.code === 'unavailable' && error.message.includes('closed')))
+
+/** Operations side by side until the power goes. A Fault while it is on is a trouble. */
+export const work = async (world: World, count: number): Promise<void> => {
+  const { disk, random } = world
+  const running = new Set<Promise<void>>()
+  for (let left = count; left > 0 && !disk.isOff; left--) {
+    const operation = random.pick(operations)
+    const run: Promise<void> = operation(world)
+      .catch((error: unknown) => {
+        if (!disk.isOff && !isExpected(error))
+          world.troubles.push(
+            `${operation.name}: ${Fault.is(error) ? error.code : ''} ${String(error)} ${String((error as Error).stack)}`,
+          )
+      })
+      .finally(() => running.delete(run))
+    running.add(run)
+    await turns(random.int(4))
+    while (running.size > 4) await Promise.race(running)
+  }
+  if (random.chance(0.5)) await Promise.all(running)
+}
