@@ -102,7 +102,8 @@ const assertVerdict = (scenario: Scenario, { byProtocol, clean }: Verdict, count
   assert.equal(clean, counted.amqpUnsettled + counted.mqttUnsettled + deaf === 0)
   assert.equal(counted.emptyPolls, scenario.pollers)
   assert.equal(counted.farewells.amqp, 'amqp:connection:forced')
-  assert.equal(counted.farewells.mqtt, 0x8b)
+  // MQTT.js works on one packet after another: behind one whose handler does not end, it sees no DISCONNECT.
+  assert.equal(counted.farewells.mqtt, scenario.mqttHeld > 0 ? undefined : 0x8b)
 }
 
 const tally = (told: number, forced: number, inflightAtClose: number, returned: number) => ({

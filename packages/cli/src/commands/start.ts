@@ -35,8 +35,10 @@ export const start = async (flags: StartFlags): Promise<ExitCode> => {
   const gateway = await open(config, base, log)
   exitOnCrash(log, gateway.plugins)
   if (!flags.quiet && process.stdout.isTTY) process.stdout.write(welcome(config, gateway))
+  const left = untilSignal(gateway)
+  // Last: whoever reads it may send a signal at once.
   log.info('ready', { pid: process.pid, ...gateway.ports })
-  const verdict = await untilSignal(gateway)
+  const verdict = await left
   return verdict.clean ? exit.ok : exit.failed
 }
 
