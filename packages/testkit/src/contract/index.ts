@@ -2,8 +2,15 @@ import assert from 'node:assert/strict'
 import type { Ms } from '@sluice/core'
 import type { Check } from '../check.ts'
 import { Bench } from './bench.ts'
-import { type ContractCheck, contract } from './checks.ts'
+import type { ContractCheck } from './check.ts'
+import { drain } from './drain.ts'
 import type { Driver } from './driver.ts'
+import { faults } from './faults.ts'
+import { isolation } from './isolation.ts'
+import { limits } from './limits.ts'
+import { messages } from './messages.ts'
+
+const contract: readonly ContractCheck[] = [...messages, ...limits, ...faults, ...drain, ...isolation]
 
 /** In real time: how long a check waits for what should happen at once. */
 export interface ContractOptions {

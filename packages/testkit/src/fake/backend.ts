@@ -1,5 +1,4 @@
 import {
-  type AdminAction,
   type Batch,
   type Clock,
   type CommandOf,
@@ -10,7 +9,6 @@ import {
   type GroupSpec,
   type Half,
   type Kind,
-  type Member,
   type Membership,
   type Message,
   type Offset,
@@ -24,6 +22,7 @@ import {
   type StoredMessage,
   type TopicSpec,
 } from '@sluice/core'
+import { administer, groupsOf, memberOf } from './admin.ts'
 import { Inboxes } from './inboxes.ts'
 import { fieldsOf, Log, NODE } from './log.ts'
 import { Pool } from './pools.ts'
@@ -189,7 +188,7 @@ export class MemoryBackend {
         return true
       }),
     }),
-    admin: ({ action }) => this.#admin(action),
+    admin: ({ action }) => administer(action, { log: this.log, groups: this.#groups, pools: this.#pools }),
   }
 
   // ── In ──────────────────────────────────────────────────────────────────────────────────────
@@ -448,33 +447,6 @@ export class MemoryBackend {
       }),
     )
   }
-
-  #admin(action: AdminAction): Replies['admin'] {
-    switch (action.do) {
-      case 'putTopics':
-        for (const spec of action.topics) this.log.put(spec)
-        return { failed: [] }
-      case 'deleteTopic':
-        this.#pools.delete(action.topic)
-        if (!this.log.delete(action.topic)) throw new Fault('topicNotFound', 'no such topic', { about: 'topic' })
-        return {}
-      case 'listTopics':
-        return { topics: this.log.list() }
-      case 'putGroup':
-        this.#groups.set(action.spec.group, action.spec)
-        return {}
-      case 'deleteGroup':
-        if (!this.#groups.delete(action.group)) throw new Fault('groupNotFound', 'no such group', { about: 'group' })
-        for (const groups of this.#pools.values()) groups.delete(action.group)
-        return {}
-      case 'listGroups':
-        return { groups: [...this.#groups.values()] }
-      case 'nodes':
-        return { nodes: [{ node: NODE, address: '127.0.0.1:0', cluster: NODE }] }
-      default:
-        throw new Fault('unsupported', `the memory backend knows no ${action.do}`)
-    }
-  }
 }
 
 const storedOf = ({ id, queue, offset, place }: StoredMessage): Stored => ({ id, queue, offset, place })
@@ -483,18 +455,4 @@ const reading = (delivered: readonly Delivered[]): Replies['read'] => ({
   next: 0,
   min: 0,
   max: 0,
-})
-const groupsOf = ({ produces, consumes }: Membership): readonly string[] => [
-  ...produces,
-  ...consumes.map(({ group }) => group),
-]
-const memberOf = (session: Session, member: Membership, seenAt: number): Member => ({
-  client: session.client,
-  session: session.id,
-  protocol: session.protocol,
-  language: session.language,
-  version: session.version,
-  address: session.remoteAddress,
-  seenAt,
-  member,
 })
