@@ -223,6 +223,8 @@ public final class Agent {
         consumer.setUseTLS(op.getBooleanValue("tls"));
         consumer.setConsumeFromWhere("first".equals(op.getString("from")) ? ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET : ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET);
         if (op.getBooleanValue("broadcast")) consumer.setMessageModel(org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel.BROADCASTING);
+        // What a listener has finished is counted before the end, as an application that stops with care would have it.
+        consumer.setAwaitTerminationMillisWhenShutdown(2_000);
         if (op.containsKey("routeMs")) consumer.setPollNameServerInterval(op.getIntValue("routeMs"));
         if (op.containsKey("threads")) {
             consumer.setConsumeThreadMin(op.getIntValue("threads"));
