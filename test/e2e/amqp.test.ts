@@ -4,6 +4,7 @@ import { Fault } from '@sluice/core'
 import { type RunningGateway, startGateway } from '@sluice/gateway'
 import rhea from 'rhea'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 
 let gateway: RunningGateway
 beforeAll(async () => {
@@ -195,6 +196,18 @@ describe('rhea', () => {
     const answer = await fetch(pop, { method: 'POST', body: JSON.stringify({ waitMs: 5_000 }) })
     const { messages } = (await answer.json()) as { messages: object[] }
     expect(messages).toMatchObject([{ tag: 'green', properties: { n: '3' }, body: '{"a":1}' }])
+  })
+
+  it('speaks over a WebSocket', async () => {
+    const topic = newTopic()
+    const over = rhea.websocket_connect(WebSocket)
+    const connection = await connect({
+      connection_details: over(`ws://127.0.0.1:${gateway.port}/`, ['amqp'], {}),
+      username: 'ann',
+      password: 'secret',
+    })
+    expect(await sendAll(connection, topic, [{ body: 'hello' }])).toEqual(['accepted'])
+    expect(bodies(await receive(connection.open_receiver(`${topic}::g`), 1))).toEqual(['hello'])
   })
 
   it('is told that a password is wrong', async () => {

@@ -219,6 +219,13 @@ describe('a message of an AMQP producer', () => {
     expect(large.length).toBeGreaterThan(ORIGINAL_MAX)
   })
 
+  it('leaves room for its own properties beside the original', () => {
+    const text = application(Array.from({ length: 100 }, (_, n) => [`name-${n}`, 'x'.repeat(230)]))
+    const value = section(0x77, ['y'.repeat(8_000)])
+    expect(toMessage(Buffer.concat([value]), TO, NOW).lost).toBe(false)
+    expect(toMessage(Buffer.concat([text, value]), TO, NOW).lost).toBe(true)
+  })
+
   it('without an address of its link says where it goes', () => {
     const bytes = Buffer.concat([properties({ to: '/topics/orders/red' }), data('x')])
     expect(toMessage(bytes, undefined, NOW).message).toMatchObject({ topic: 'orders', tag: 'red' })
