@@ -125,7 +125,8 @@ ${losing()}
   properties) comes back when it is consumed on the protocol it was published by, and is lost on every other.
 - Ids and birth are given by the gateway where a producer's wire has none. An MQTT message delivered to MQTT 3.1.1 has
   not lost them.
-- What is absent or empty (no properties, no keys, \`retain\` false) is not lost.
+- What is absent or empty (no properties, no keys, \`retain\` false) is not lost. Nor is an \`original\` of one byte: the
+  QoS that an MQTT publisher chose.
 
 ## Names
 

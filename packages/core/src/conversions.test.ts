@@ -36,7 +36,7 @@ const full: Message = {
   bornAt: 3,
   bornHost: 'h',
   traceparent: '00-…',
-  original: { protocol: 'amqp', bytes: Buffer.alloc(1) },
+  original: { protocol: 'amqp', bytes: Buffer.alloc(2) },
   via: 'amqp',
 }
 
@@ -59,11 +59,16 @@ describe('losses', () => {
   })
 
   it('do not count what only its own protocol understands when it goes home', () => {
-    const from = (via: string): Message => ({ ...bare, via, original: { protocol: via, bytes: Buffer.alloc(1) } })
+    const from = (via: string): Message => ({ ...bare, via, original: { protocol: via, bytes: Buffer.alloc(2) } })
     expect(losses(from('mqtt'), 'mqtt5')).toEqual([])
     expect(losses(from('amqp'), 'amqp')).toEqual([])
     expect(losses(from('mqtt'), 'amqp')).toEqual(['original'])
     expect(losses(from('amqp'), 'grpc')).toEqual(['original'])
+  })
+
+  it('do not count an original that is a mere hint: the QoS of an MQTT publisher', () => {
+    const hint: Message = { ...bare, via: 'mqtt', original: { protocol: 'mqtt', bytes: Buffer.from('2') } }
+    for (const column of columns) expect(losses(hint, column)).toEqual([])
   })
 
   it('on MQTT 3.1.1 leave out ids and birth that an MQTT producer never gave', () => {

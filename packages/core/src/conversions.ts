@@ -253,6 +253,9 @@ const protocolOf: Readonly<Record<Column, string>> = {
 /** Ids and birth are given by the gateway where a producer's wire has none: such a producer cannot lose them. */
 const given: ReadonlySet<Field> = new Set(['id', 'bornAt', 'bornHost'])
 
+/** So long is an `original` that hints at a manner of delivery (MQTT's QoS) and says nothing: nobody misses it elsewhere. */
+const HINT_BYTES = 1
+
 const present = (message: Message, field: Field): boolean => {
   if (field === 'properties') {
     for (const _ in message.properties) return true
@@ -260,6 +263,7 @@ const present = (message: Message, field: Field): boolean => {
   }
   if (field === 'keys') return (message.keys?.length ?? 0) > 0
   if (field === 'retain') return message.retain === true
+  if (field === 'original') return (message.original?.bytes.length ?? 0) > HINT_BYTES
   return message[field as keyof Message] !== undefined
 }
 
@@ -269,7 +273,7 @@ const present = (message: Message, field: Field): boolean => {
  */
 export const losses = (message: Message, column: Column): readonly Field[] => {
   const home = (message.via ?? 'remoting') === protocolOf[column]
-  if (column !== 'mqtt3') return message.original && !home ? ['original'] : none
+  if (column !== 'mqtt3') return !home && present(message, 'original') ? ['original'] : none
   const lost: Field[] = []
   for (const field of Object.keys(conversions) as Field[]) {
     if (!conversions[field].mqtt3.lost || (home && given.has(field))) continue
