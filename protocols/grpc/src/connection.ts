@@ -10,6 +10,8 @@ const RACE_MS: Ms = 100
 const PING_MS: Ms = 5_000
 /** How long a peer may take to close after our last word. */
 const LINGER_MS: Ms = 2_000
+/** What a forced end leaves an idle peer to hear the last word. */
+const FAREWELL_MS: Ms = 50
 /** So many times a frame: bytes that a connection may have in requests that are not complete. */
 const PARTIAL_FRAMES = 16
 
@@ -104,17 +106,13 @@ export class GrpcConnection implements Connection {
   }
 
   end(force: boolean): void {
-    if (!force) {
-      if (this.busy > 0 || this.#announcing) return
-      this.#ending = true
-      if (this.#session) this.#close(this.#session)
-      else this.socket.destroy()
-      return
-    }
+    const idle = this.#working === 0 && this.socket.backlog === 0
+    if (!force && (!idle || this.#announcing)) return
     this.#ending = true
-    if (this.#session && !this.#session.destroyed) this.#session.destroy(undefined, constants.NGHTTP2_CANCEL)
-    if (this.socket.backlog > 0) this.socket.destroy()
-    else this.socket.end(() => this.socket.destroy())
+    if (!idle || !this.#session) return this.#cut()
+    this.#close(this.#session)
+    // Telemetry and polls are told, even so: Node's client takes a stream that breaks after its shutdown for a crash.
+    if (force) this.#gateway.clock.after(FAREWELL_MS, () => this.#cut())
   }
 
   /** The session failed: HTTP/2 was broken, or the peer is gone. */
@@ -171,11 +169,18 @@ export class GrpcConnection implements Connection {
    * leaves half-open after that do not keep us.
    */
   #lastWords(): void {
+    if (this.#lingering || this.#working > 0) return
+    for (const exchange of this.#exchanges.values()) exchange.wake()
     for (const { telemetry } of this.#exchanges.values()) if (!telemetry) return
-    if (this.#lingering) return
     this.#lingering = true
     for (const exchange of this.#exchanges.values()) exchange.finish?.()
     this.#gateway.clock.after(LINGER_MS, () => this.socket.destroy())
+  }
+
+  #cut(): void {
+    if (this.#session && !this.#session.destroyed) this.#session.destroy(undefined, constants.NGHTTP2_CANCEL)
+    if (this.socket.backlog > 0) this.socket.destroy()
+    else this.socket.end(() => this.socket.destroy())
   }
 
   #refused(reason: string): void {

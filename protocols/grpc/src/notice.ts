@@ -68,7 +68,7 @@ export class NoticeDuplex extends Duplex {
     socket.on('data', (chunk: Buffer) => {
       if (!this.push(chunk)) socket.pause()
     })
-    socket.on('end', () => this.push(null))
+    socket.on('end', () => this.#ended())
     socket.on('error', () => socket.destroy()) // a reset is an end like another
     socket.on('close', () => this.destroy())
   }
@@ -112,6 +112,15 @@ export class NoticeDuplex extends Duplex {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#socket.destroy()
     done(error)
+  }
+
+  /**
+   * A peer of HTTP/2 that ends its half is gone, whatever it waits for. The session is not told of half an end: Node would
+   * end the other half as well, and then fail when an answer is written. What came before is still read.
+   */
+  #ended(): void {
+    if (this.readableLength > 0) setImmediate(() => this.#ended())
+    else setImmediate(() => this.destroy())
   }
 
   #counted(done: (error?: Error | null) => void): (error?: Error | null) => void {

@@ -1,19 +1,9 @@
 import zlib from 'node:zlib'
-import {
-  type Delivered,
-  defaultLimits,
-  Fault,
-  type GroupInfo,
-  names,
-  type StoredMessage,
-  type TopicInfo,
-} from '@sluice/core'
+import { type Delivered, defaultLimits, names, type StoredMessage } from '@sluice/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { service } from '../test/harness.ts'
-import { statusOf } from './faults.ts'
-import { endpointsFor, toAssignments, toQueues } from './routes.ts'
-import { toMembership, toSettings } from './settings.ts'
+import { refusal } from '../test/refusal.ts'
 import { fromDelivered, toPop, toPublish } from './translate.ts'
 import {
   exact,
@@ -44,15 +34,6 @@ const request = (
   ],
 })
 
-const refusal = (work: () => unknown): number => {
-  try {
-    work()
-  } catch (error) {
-    expect(Fault.is(error), String(error)).toBe(true)
-    return statusOf(error).code
-  }
-  return 0
-}
 const refused = (...of: Parameters<typeof request>): number => refusal(() => toPublish(request(...of), at))
 
 describe('SendMessage', () => {
@@ -160,138 +141,6 @@ describe('SendMessage', () => {
     }
     fc.assert(fc.property(mangled, look), runs)
     fc.assert(fc.property(fc.uint8Array({ maxLength: 40 }).map(Buffer.from), look), runs)
-  })
-})
-
-const info: TopicInfo = {
-  topic: 'orders',
-  queues: 3,
-  type: 'mixed',
-  routes: [0, 1, 2].map((index) => ({
-    queue: { topic: 'orders', node: index < 2 ? 'one' : 'two', index },
-    number: index,
-    readable: index !== 1,
-    writable: true,
-  })),
-}
-
-describe('routes', () => {
-  const asked = { scheme: 'DOMAIN_NAME', addresses: [{ host: 'mq.example', port: 443 }] }
-  const advertised = { host: '10.1.1.1', port: 8081 }
-
-  it('sends the client where it came from, as it wrote it', () => {
-    expect(endpointsFor(asked, advertised)).toBe(asked)
-  })
-
-  it('sends it to the advertised address where it names none that clients can use', () => {
-    const fallback = { scheme: 'IPv4', addresses: [advertised] }
-    expect(endpointsFor(undefined, advertised)).toEqual(fallback)
-    expect(endpointsFor({ scheme: 'IPv4', addresses: [] }, advertised)).toEqual(fallback)
-    expect(endpointsFor({ addresses: asked.addresses }, advertised)).toEqual(fallback)
-    const twice = { scheme: 'DOMAIN_NAME', addresses: [...asked.addresses, ...asked.addresses] }
-    expect(endpointsFor(twice, advertised)).toEqual(fallback)
-    expect(endpointsFor(undefined, { host: '::1', port: 1 }).scheme).toBe('IPv6')
-    expect(endpointsFor(undefined, { host: 'mq', port: 1 }).scheme).toBe('DOMAIN_NAME')
-  })
-
-  it('lists each queue with broker 0, its permission and what the topic takes', () => {
-    const queues = toQueues({ name: 'orders' }, info, asked)
-    expect(queues.map(({ id, permission, broker }) => [id, permission, broker?.name, broker?.id])).toEqual([
-      [0, 'READ_WRITE', 'one', 0],
-      [1, 'WRITE', 'one', 0],
-      [2, 'READ_WRITE', 'two', 0],
-    ])
-    expect(queues[0]?.accept_message_types).toEqual(['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION', 'PRIORITY'])
-    expect(toQueues({ name: 'orders' }, { ...info, type: 'fifo' }, asked)[0]?.accept_message_types).toEqual(['FIFO'])
-  })
-
-  it('assigns one queue of any number a broker, and single ones to a group in order', () => {
-    const ids = (fifo: boolean) =>
-      toAssignments({ name: 'orders' }, info, fifo, asked).map(({ message_queue: { id, broker } }) => [
-        broker?.name,
-        id,
-      ])
-    expect(ids(false)).toEqual([
-      ['one', -1],
-      ['two', -1],
-    ])
-    expect(ids(true)).toEqual([
-      ['one', 0],
-      ['two', 2],
-    ])
-    expect(refusal(() => toAssignments({ name: 'orders' }, { ...info, routes: [] }, false, asked))).toBe(40300)
-  })
-})
-
-describe('settings', () => {
-  const group: GroupInfo = { group: 'g', fifo: true, maxAttempts: 5, backoff: [1_000, 2_500] }
-  const consumer = {
-    client_type: 'PUSH_CONSUMER',
-    request_timeout: fromMs(3_000),
-    subscription: {
-      group: { name: 'g' },
-      subscriptions: [{ topic: { name: 'orders' }, expression: { type: 'TAG', expression: 'a||b' } }],
-    },
-  }
-
-  it('answers a producer with the only strategy that Java, Node and C# take, and a body size', () => {
-    const settings = toSettings({ publishing: { topics: [{ name: 'orders' }] } }, undefined, defaultLimits)
-    expect(settings.backoff_policy?.exponential_backoff).toBeDefined()
-    expect(settings.publishing).toEqual({
-      topics: [{ name: 'orders' }],
-      max_body_size: defaultLimits.bodyBytes,
-      validate_message_type: true,
-    })
-    expect(settings.subscription).toBeUndefined()
-  })
-
-  it('answers a consumer with what its group is, batch and poll time above 0', () => {
-    const settings = toSettings(consumer, group, defaultLimits)
-    expect(settings.backoff_policy).toEqual({
-      max_attempts: 5,
-      customized_backoff: {
-        next: [
-          { seconds: 1, nanos: 0 },
-          { seconds: 2, nanos: 500_000_000 },
-        ],
-      },
-    })
-    expect(settings.subscription).toMatchObject({
-      fifo: true,
-      receive_batch_size: 32,
-      long_polling_timeout: { seconds: 20 },
-    })
-    expect(
-      toSettings(consumer, { ...group, backoff: { initial: 5_000, max: 7_200_000, times: 2 } }, defaultLimits),
-    ).toMatchObject({
-      backoff_policy: { exponential_backoff: { initial: { seconds: 5 }, max: { seconds: 7_200 }, multiplier: 2 } },
-    })
-  })
-
-  it('has a policy for groups that nobody configured, or configured with no step', () => {
-    for (const known of [undefined, { ...group, backoff: [] }]) {
-      expect(toSettings(consumer, known, defaultLimits).backoff_policy?.customized_backoff?.next.length).toBe(18)
-    }
-    expect(toSettings({}, undefined, { ...defaultLimits, pollMs: 1 }).subscription?.long_polling_timeout).toEqual(
-      fromMs(1_000),
-    )
-  })
-
-  it('tell what a client produces or consumes', () => {
-    expect(toMembership({ publishing: { topics: [{ name: 'orders' }] } }, 1)).toEqual({
-      produces: ['orders'],
-      consumes: [],
-    })
-    expect(toMembership(consumer, 7).consumes).toEqual([
-      {
-        group: 'g',
-        mode: 'push',
-        model: 'cluster',
-        from: 'min',
-        topics: [{ topic: 'orders', filter: { kind: 'tag', expression: 'a||b' }, version: 7 }],
-      },
-    ])
-    expect(refusal(() => toMembership({ subscription: { subscriptions: [] } }, 1))).toBe(40003)
   })
 })
 
