@@ -1,43 +1,109 @@
 import { joinPath, type Message, names } from '@sluice/core'
-import { PropertyView, scanProperties, system } from '@sluice/remoting'
+import { ENTRY_END, NAME_END, PropertyView, system } from '@sluice/remoting'
 
-/** What the broker must know of a record to index it. The same from a message and from its record. */
+/** What the broker must know of a message to place it and to index it. The same from a message and from its record. */
 export interface Facts {
+  readonly id: string | undefined
   readonly tag: string | undefined
+  readonly group: string | undefined
+  readonly path: string | undefined
+  readonly priority: boolean
+  /** It may ask for a later delivery. */
+  readonly timed: boolean
   readonly expires: boolean
   readonly retain: boolean
-  readonly path: string | undefined
 }
 
 export const factsOf = (message: Message): Facts =>
   message.packed
     ? factsOfPacked(message.packed)
     : {
+        id: message.id,
         tag: message.tag,
+        group: message.group,
+        path: message.path,
+        priority: message.priority !== undefined,
+        timed: message.deliverAt !== undefined,
         expires: message.expiresAt !== undefined,
         retain: message.retain === true,
-        path: message.path,
       }
 
+type Found = { -readonly [K in keyof Facts]: Facts[K] }
+
+/** First bytes of the names that are looked for; any other entry is passed over without being decoded. */
+const firsts: ReadonlySet<number> = new Set([...'TUD_mx'].map((char) => char.charCodeAt(0)))
+
+/** One pass over the bytes of a property string. */
 export const factsOfPacked = (packed: Buffer): Facts => {
-  let tag: string | undefined
-  let expires = false
-  let retain = false
-  let path: string | undefined
-  let more = false
-  scanProperties(packed, (name, from, to) => {
-    if (name === system.tag) tag = packed.toString('utf8', from, to)
-    else if (name === names.expiresAt) expires = true
-    else if (name === names.retain) retain = packed.toString('utf8', from, to) === 'true'
-    else if (name === names.path) path = packed.toString('utf8', from, to)
-    else if (name === names.more) more = true
-  })
-  if (more) {
-    const view = new PropertyView(packed)
-    return { tag: view.tag, expires: view.expiresAt !== undefined, retain, path: view.path }
+  const found: Found = {
+    id: undefined,
+    tag: undefined,
+    group: undefined,
+    path: undefined,
+    priority: false,
+    timed: false,
+    expires: false,
+    retain: false,
   }
-  const slash = path === undefined ? -1 : path.indexOf('/')
-  return { tag, expires, retain, path: slash < 0 ? undefined : path!.slice(slash + 1) }
+  let more = false
+  const { length } = packed
+  for (let from = 0; from < length; ) {
+    let middle = -1
+    let to = from
+    for (; to < length; to++) {
+      const byte = packed[to]!
+      if (byte === ENTRY_END) break
+      if (byte === NAME_END && middle < 0) middle = to
+    }
+    if (middle > from && middle + 1 < to && firsts.has(packed[from]!)) {
+      if (take(found, packed, packed.toString('latin1', from, middle), middle + 1, to)) more = true
+    }
+    from = to + 1
+  }
+  return more ? withMore(packed, found) : found
+}
+
+/** @returns whether there is more in our own property */
+const take = (found: Found, packed: Buffer, name: string, from: number, to: number): boolean => {
+  switch (name) {
+    case system.id:
+      found.id = packed.toString('utf8', from, to)
+      return false
+    case system.tag:
+      found.tag = packed.toString('utf8', from, to)
+      return false
+    case system.group:
+      found.group = packed.toString('utf8', from, to)
+      return false
+    case names.path: {
+      const full = packed.toString('utf8', from, to)
+      const slash = full.indexOf('/')
+      found.path = slash < 0 ? undefined : full.slice(slash + 1)
+      return false
+    }
+    case system.priority:
+      found.priority = true
+      return false
+    case system.delayLevel:
+    case system.delaySeconds:
+    case system.delayMs:
+    case system.deliverAt:
+      found.timed = true
+      return false
+    case names.expiresAt:
+      found.expires = true
+      return false
+    case names.retain:
+      found.retain = packed.toString('utf8', from, to) === 'true'
+      return false
+    default:
+      return name === names.more
+  }
+}
+
+const withMore = (packed: Buffer, found: Found): Facts => {
+  const { id, tag, group, path } = new PropertyView(packed)
+  return { ...found, id, tag, group, path }
 }
 
 export const fullTopic = (topic: string, facts: Facts): string => joinPath(topic, facts.path)

@@ -11,6 +11,7 @@ import {
 import type { Core } from './core.ts'
 import { noInbox, unsupported } from './errors.ts'
 import { type Prelude, writePrelude } from './events.ts'
+import { type Facts, factsOf } from './facts.ts'
 import { topicOrNew } from './topicCommands.ts'
 import { checkType, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
 
@@ -35,10 +36,8 @@ export interface AppendMore {
   readonly chained?: boolean
 }
 
-const idOf = (message: Message, core: Core, place: number): string =>
-  message.id ??
-  (message.packed ? new PropertyView(message.packed).id : undefined) ??
-  offsetMsgId(core.settings.storeHost.bytes, place)
+const idOf = ({ id }: Facts, core: Core, place: number): string =>
+  id ?? offsetMsgId(core.settings.storeHost.bytes, place)
 
 const write = (core: Core, draft: Draft, queue: number, offset: number, more: AppendMore): number => {
   const { log } = core
@@ -58,16 +57,22 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
 }
 
 /** To the end of a queue. */
-export const appendTo = (core: Core, queue: QueueState, message: Message, more: AppendMore): Appended => {
+export const appendTo = (
+  core: Core,
+  queue: QueueState,
+  message: Message,
+  more: AppendMore,
+  facts = factsOf(message),
+): Appended => {
   const { state, log } = core
   const draft = draftRecord(message, core.settings.storeHost, more.bornHost)
   const { publisher } = more
-  if (publisher !== undefined && state.bindings.noLocals > 0 && state.leavesOut(message, publisher))
+  if (publisher !== undefined && state.bindings.noLocals > 0 && state.leavesOut(message, facts, publisher))
     log.append(writePrelude({ publisher }), true)
   const offset = queue.records.max
   const place = write(core, draft, queue.queue.index, offset, more)
-  state.indexed(queue, offset, place, draft.size, message, publisher)
-  return { stored: { id: idOf(message, core, place), queue: queue.queue, offset, place }, size: draft.size }
+  state.indexed(queue, offset, place, draft.size, message, facts, publisher)
+  return { stored: { id: idOf(facts, core, place), queue: queue.queue, offset, place }, size: draft.size }
 }
 
 /** Into the log but no queue: for an inbox, for later, or in place of another. */
@@ -81,7 +86,7 @@ export const appendBeside = (
   const draft = draftRecord(message, core.settings.storeHost, more.bornHost)
   core.log.append(writePrelude(prelude), true)
   const place = write(core, draft, Math.max(0, queue.index), 0, more)
-  return { stored: { id: idOf(message, core, place), queue, offset: 0, place }, size: draft.size }
+  return { stored: { id: idOf(factsOf(message), core, place), queue, offset: 0, place }, size: draft.size }
 }
 
 /** A stored message to be stored once more, with these properties. */
@@ -96,8 +101,10 @@ export const again = (message: StoredRecord, packed: Buffer, topic = message.top
   ...(message.original && { original: message.original }),
 })
 
-const deliverAt = (message: Message, now: number): number | undefined => {
-  const at = message.deliverAt ?? (message.packed ? deliverAtOf(new PropertyView(message.packed), now) : undefined)
+const deliverAt = (message: Message, { timed }: Facts, now: number): number | undefined => {
+  if (!timed) return undefined
+  const { packed } = message
+  const at = packed ? deliverAtOf(new PropertyView(packed), now) : message.deliverAt
   if (at !== undefined && at > now + DELAY_MAX)
     throw new Fault('invalid', `delivery lies over ${DELAY_MAX} ms ahead`, { about: 'deliverAt' })
   return at
@@ -112,10 +119,10 @@ export const checkMessage = (core: Core, message: Message): void => {
     })
 }
 
-const queueOf = (topic: TopicState, message: Message, into: Queue | undefined): QueueState => {
-  if (!into || into.index < 0) return topic.pick(message.group)
+const queueOf = (topic: TopicState, { group }: Facts, into: Queue | undefined): QueueState => {
+  if (!into || into.index < 0) return topic.pick(group)
   const queue = into.index < QUEUES_MAX ? topic.queues[into.index] : undefined
-  if (!queue) throw new Fault('invalid', `topic ${message.topic} has no queue ${into.index}`, { about: 'queue' })
+  if (!queue) throw new Fault('invalid', `topic ${topic.spec.topic} has no queue ${into.index}`, { about: 'queue' })
   return queue
 }
 
@@ -129,11 +136,12 @@ export const publishOne = (
   checkMessage(core, message)
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
   const now = core.now()
-  const at = deliverAt(message, now)
+  const facts = factsOf(message)
+  const at = deliverAt(message, facts, now)
   const topic = topicOrNew(core, message.topic)
-  checkType(message, topic.spec, into !== undefined && into.index >= 0, at)
-  const queue = queueOf(topic, message, into)
-  if (at === undefined || at <= now) return appendTo(core, queue, message, more).stored
+  if (topic.spec.type !== 'mixed') checkType(message, facts, topic.spec, into !== undefined && into.index >= 0, at)
+  const queue = queueOf(topic, facts, into)
+  if (at === undefined || at <= now) return appendTo(core, queue, message, more, facts).stored
   return delay(core, into && into.index >= 0 ? queue.queue : { ...queue.queue, index: -1 }, message, at, more)
 }
 

@@ -11,9 +11,10 @@ import {
 } from '@sluice/core'
 import { viewRecord } from '@sluice/remoting'
 import { emptyBatch, RecordBatch } from './batch.ts'
+import { browse, byKey } from './browse.ts'
 import type { Core } from './core.ts'
 import { HEADER, isRecordPayload, openEntry, PAYLOAD_MAX } from './entry.ts'
-import { topicNotFound, unsupported } from './errors.ts'
+import { topicNotFound } from './errors.ts'
 import { commit } from './offsets.ts'
 import { park } from './park.ts'
 import { flag, hashTag } from './queueIndex.ts'
@@ -157,8 +158,8 @@ export const read = (core: Core, command: CommandOf<'read'>, context: Context): 
     case 'place':
       return readPlace(core, from.node, from.place)
     case 'source':
-      throw unsupported('browsing a source')
+      return browse(core, command, from.source)
     case 'key':
-      throw unsupported('a query by key', 'key')
+      return byKey(core, command, from, context)
   }
 }

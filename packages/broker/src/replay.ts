@@ -3,6 +3,7 @@ import { type StoredRecord, viewRecord } from '@sluice/remoting'
 import type { BytesReader } from './bytes.ts'
 import { type Entry, isControl, isRecordPayload } from './entry.ts'
 import * as events from './events.ts'
+import { factsOf } from './facts.ts'
 import { replayInbox } from './inboxReplay.ts'
 import type { State } from './state.ts'
 import type { QueueState } from './topics.ts'
@@ -36,7 +37,7 @@ export class Replay {
     if (prelude?.into !== undefined) return state.toInbox(prelude.into, place, size)
     const queue = state.topics.get(message.topic)?.queues[message.queue.index] ?? this.#lost(message)
     if (message.offset >= queue.records.max)
-      state.indexed(queue, message.offset, place, size, message, prelude?.publisher)
+      state.indexed(queue, message.offset, place, size, message, factsOf(message), prelude?.publisher)
   }
 
   /** A record in a queue that was never made: what made it is damaged. The record is worth more than the setting. */

@@ -130,8 +130,15 @@ export class State {
    * A record was appended to a queue.
    * @param offset in recovery the record's own, which leaves holes flagged where records are lost
    */
-  indexed(queue: QueueState, offset: number, place: number, size: number, message: Message, publisher?: string): void {
-    const facts = factsOf(message)
+  indexed(
+    queue: QueueState,
+    offset: number,
+    place: number,
+    size: number,
+    message: Message,
+    facts: Facts,
+    publisher?: string,
+  ): void {
     const { records } = queue
     if (offset > records.max) {
       if (records.max === records.min) records.startAt(offset)
@@ -209,10 +216,10 @@ export class State {
   }
 
   /** Whether a noLocal binding leaves this message out because it is its own client's. */
-  leavesOut(message: Message, publisher: string): boolean {
+  leavesOut(message: Message, facts: Facts, publisher: string): boolean {
     if (this.bindings.empty) return false
     let left = false
-    this.bindings.match(fullTopic(message.topic, factsOf(message)), message, publisher, () => {
+    this.bindings.match(fullTopic(message.topic, facts), message, publisher, () => {
       left = true
     })
     return left

@@ -1,4 +1,5 @@
 import { Fault, type Message, type Queue, type TopicSpec, type TopicType } from '@sluice/core'
+import type { Facts } from './facts.ts'
 import type { Touched } from './log.ts'
 import { QueueIndex } from './queueIndex.ts'
 
@@ -102,23 +103,26 @@ export class TopicState {
 }
 
 /** What a message is, by what it asks for. */
-export const typeOf = (message: Message, spec: TopicSpec, deliverAt: number | undefined): TopicType => {
+const typeOf = (message: Message, facts: Facts, spec: TopicSpec, deliverAt: number | undefined): TopicType => {
   if (message.half) return 'transaction'
   if (deliverAt !== undefined) return 'delay'
-  if (message.group !== undefined) return 'fifo'
-  if (message.priority !== undefined) return 'priority'
-  return spec.type === 'lite' && message.path !== undefined ? 'lite' : 'normal'
+  if (facts.group !== undefined) return 'fifo'
+  if (facts.priority) return 'priority'
+  return spec.type === 'lite' && facts.path !== undefined ? 'lite' : 'normal'
 }
 
-/** @throws Fault 'conflict' about 'type' */
+/**
+ * Not asked of topics that take every type.
+ * @throws Fault 'conflict' about 'type'
+ */
 export const checkType = (
   message: Message,
+  facts: Facts,
   spec: TopicSpec,
   chosenQueue: boolean,
   deliverAt: number | undefined,
 ): void => {
-  if (spec.type === 'mixed') return
-  const type = typeOf(message, spec, deliverAt)
+  const type = typeOf(message, facts, spec, deliverAt)
   if (type === spec.type) return
   // A producer that chooses the queue itself keeps its order itself.
   if (spec.type === 'fifo' && type === 'normal' && chosenQueue) return

@@ -1,0 +1,129 @@
+import type { CommandOf, Context, Replies } from '@sluice/core'
+import { viewRecord } from '@sluice/remoting'
+import type { Core } from './core.ts'
+import { unsupported } from './errors.ts'
+import type { GroupTopic } from './groups.ts'
+import { inboxOf } from './inboxCommands.ts'
+import { flag } from './queueIndex.ts'
+import { deliveredBatch, READ_MAX, type Wanted, wantedOf } from './read.ts'
+import type { Pointed } from './state.ts'
+import { topicOf } from './topicCommands.ts'
+import type { QueueState } from './topics.ts'
+
+type Read = CommandOf<'read'>
+type Source = Extract<Read['from'], { by: 'source' }>['source']
+type ByKey = Extract<Read['from'], { by: 'key' }>
+
+/** Index entries of a browse, records of a query by key. */
+const SCAN_MAX = 65_536
+const KEY_SCAN_MAX = 16_384
+const KEY_RUN = 256
+
+const limited = (pointers: readonly Pointed[], bytes: number): readonly Pointed[] => {
+  let total = 0
+  const end = pointers.findIndex(({ size }, at) => (total += size) > bytes && at > 0)
+  return end < 0 ? pointers : pointers.slice(0, end)
+}
+
+const answer = async (core: Core, pointers: readonly Pointed[], wanted?: Wanted): Promise<Replies['read']> => {
+  const records = (await core.read(pointers)).filter((record): record is Buffer => {
+    if (!record) return false
+    return !wanted?.matches || wanted.matches(viewRecord(record, core.settings.node))
+  })
+  return { batch: deliveredBatch(core, records), next: 0, min: 0, max: 0 }
+}
+
+/** What a pop of this queue would give now, and in which order, without taking it. */
+const poppable = (
+  core: Core,
+  groupTopic: GroupTopic | undefined,
+  queue: QueueState,
+  wanted: Wanted,
+  max: number,
+): Pointed[] => {
+  const { records } = queue
+  const cursor = groupTopic?.cursors.get(queue.queue.index)
+  const now = core.clock.now()
+  const next = Math.max(records.min, cursor && cursor.next >= 0 ? cursor.next : Math.max(0, cursor?.committed ?? 0))
+  const pointers: Pointed[] = []
+  const add = (offset: number): void => {
+    if (records.flags(offset) & flag.lost) return
+    if (wanted.hashes && !wanted.hashes.has(records.tag(offset))) return
+    pointers.push({ place: records.place(offset), size: records.size(offset) })
+  }
+  for (const held of cursor?.held.values() ?? []) {
+    if (pointers.length >= max) break
+    if (held.due <= now && held.offset >= records.min) add(held.offset)
+  }
+  const end = Math.min(queue.visible, next + SCAN_MAX)
+  for (let offset = next; offset < end && pointers.length < max; offset++) add(offset)
+  return pointers
+}
+
+const browseGroup = (
+  core: Core,
+  command: Read,
+  source: Extract<Source, { kind: 'group' }>,
+): Promise<Replies['read']> => {
+  const topic = topicOf(core, source.topic)
+  const group = core.state.groups.get(source.group)
+  const wanted = wantedOf(command.filter ?? source.filter ?? group?.subscriptions.get(source.topic)?.filter)
+  const max = Math.min(command.max, READ_MAX)
+  const only = source.queue && source.queue.index >= 0 ? source.queue.index : undefined
+  const pointers: Pointed[] = []
+  for (const queue of topic.queues) {
+    if (only !== undefined && queue.queue.index !== only) continue
+    pointers.push(...poppable(core, group?.topics.get(source.topic), queue, wanted, max - pointers.length))
+  }
+  return answer(core, limited(pointers, command.bytes), wanted)
+}
+
+const browseInbox = (
+  core: Core,
+  command: Read,
+  source: Extract<Source, { kind: 'inbox' }>,
+): Promise<Replies['read']> => {
+  const inbox = inboxOf(core, source.inbox, source.epoch)
+  const pointers: Pointed[] = [...inbox.redeliver, ...inbox.retained]
+  for (const line of [inbox, ...inbox.shares]) {
+    for (let at = 0; at < line.visible && pointers.length < command.max; at++) pointers.push(line.pointers.at(at))
+  }
+  return answer(core, limited(pointers.slice(0, Math.min(command.max, READ_MAX)), command.bytes))
+}
+
+/** Looking takes nothing, and does not wait. */
+export const browse = (core: Core, command: Read, source: Source): Promise<Replies['read']> => {
+  if (source.kind === 'group') return browseGroup(core, command, source)
+  if (source.kind === 'inbox') return browseInbox(core, command, source)
+  throw unsupported('a look at half messages', 'type')
+}
+
+/**
+ * Newest first, by looking at the records themselves: the last 16,384 of the topic and no further.
+ * `unique`: the key is the message's id.
+ */
+export const byKey = async (core: Core, command: Read, from: ByKey, context: Context): Promise<Replies['read']> => {
+  const topic = topicOf(core, from.topic)
+  const found: Buffer[] = []
+  const share = Math.ceil(KEY_SCAN_MAX / topic.queues.length)
+  for (const { records, visible } of topic.queues) {
+    const least = Math.max(records.min, visible - share)
+    for (let end = visible; end > least && found.length < command.max && !context.signal?.aborted; end -= KEY_RUN) {
+      const pointers: Pointed[] = []
+      for (let offset = end - 1; offset >= Math.max(least, end - KEY_RUN, records.min); offset--) {
+        if ((records.flags(offset) & flag.lost) === 0)
+          pointers.push({ place: records.place(offset), size: records.size(offset) })
+      }
+      for (const record of await core.read(pointers)) {
+        if (record && isMeant(core, record, from) && found.length < command.max) found.push(record)
+      }
+    }
+  }
+  return { batch: deliveredBatch(core, found), next: 0, min: 0, max: 0 }
+}
+
+const isMeant = (core: Core, record: Buffer, { key, unique, after, before }: ByKey): boolean => {
+  const message = viewRecord(record, core.settings.node)
+  if (message.storedAt < after || message.storedAt > before) return false
+  return unique ? message.id === key : (message.keys?.includes(key) ?? false)
+}
