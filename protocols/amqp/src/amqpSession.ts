@@ -2,7 +2,7 @@ import { type Delivered, Fault } from '@sluice/core'
 import type { Payload } from './codec.ts'
 import { Dispositions } from './dispositions.ts'
 import { amqpError, conditions, errorOf } from './faults.ts'
-import { HANDLE_MAX, type Host, INCOMING_WINDOW } from './host.ts'
+import { HANDLE_MAX, type Host, INCOMING_WINDOW, LINKS_MAX } from './host.ts'
 import { IncomingLink } from './incomingLink.ts'
 import { type AmqpLink, type Attach, linkKey, RefusedLink, roleOf } from './link.ts'
 import { OutgoingLink } from './outgoingLink.ts'
@@ -104,6 +104,7 @@ export class AmqpSession {
       if (attach.name.length > NAME_MAX) throw new Fault('invalid', 'a link name that is too long')
       const key = linkKey(roleOf(attach), attach.name)
       host.links.get(key)?.detach(amqpError(conditions.stolen, 'attached again'))
+      if (host.links.size >= LINKS_MAX) throw new Fault('limit', `more than ${LINKS_MAX} links`)
       const link = attach.role ? new OutgoingLink(this, attach, handle) : new IncomingLink(this, attach, handle)
       host.links.set(key, link)
       return link
@@ -262,12 +263,14 @@ export class AmqpSession {
   }
 
   #end(error: AmqpError): void {
+    this.dispositions.flush()
     this.send({ type: 'end', error })
     this.#state = 'ending'
     this.drop()
   }
 
   #peerEnded(): undefined {
+    this.dispositions.flush()
     this.send({ type: 'end' })
     this.#state = 'ended'
     this.drop()

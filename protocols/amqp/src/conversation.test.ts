@@ -38,7 +38,7 @@ describe('the greeting', () => {
       maxFrameSize: 65_536,
       channelMax: 63,
       idleTimeOut: 30_000,
-      offeredCapabilities: ['ANONYMOUS-RELAY'],
+      offeredCapabilities: ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY'],
     })
     await turns()
     expect(gateway.sessions.size).toBe(1)
@@ -323,6 +323,40 @@ describe('a drain', () => {
     expect(served!.busy).toBe(0)
     served!.end(false)
     expect(await client.error('close')).toBe('amqp:connection:forced')
+  })
+
+  it('says every accepted before the close, however soon that comes', async () => {
+    const client = await open()
+    await client.sender('orders')
+    const hold = gateway.hold('publish')
+    for (let id = 0; id < 3; id++) client.transfer(id, message('x'))
+    await turns()
+    const served = await connection()
+    served.goAway('draining')
+    hold.release()
+    while (served.busy > 0) await Promise.resolve()
+    served.end(false)
+    expect(await client.next('disposition')).toMatchObject({ first: 0, last: 2, state: { type: 'accepted' } })
+    expect(await client.error('close')).toBe('amqp:connection:forced')
+  })
+
+  it('gives back at once what waits for the window of its client', async () => {
+    const producer = await open()
+    await producer.sender('orders')
+    for (let id = 0; id < 3; id++) producer.transfer(id, message(`m${id}`))
+    await turns(20)
+    const client = await open()
+    const served = await connection()
+    await client.receiver('orders::g')
+    client.credit(10, { incomingWindow: 1 })
+    await client.next('transfer')
+    served.goAway('draining')
+    await turns(20)
+    expect(served.busy).toBe(1)
+    const settles = gateway.of('settle')
+    expect(settles.map(({ receipts, outcome }) => [receipts.length, outcome])).toEqual([
+      [2, { kind: 'retry', after: 0, counts: false }],
+    ])
   })
 
   it('with force gives back what is out, uncounted', async () => {

@@ -191,6 +191,7 @@ export class AmqpConversation implements Conversation<Frame>, Host {
   /** Nothing is said or done any more, except for one last frame. */
   #over(): void {
     const state = this.#state
+    this.#each((session) => session.dispositions.flush())
     this.#state = { at: 'closed' }
     this.#each((session) => session.drop())
     this.#sessions.clear()

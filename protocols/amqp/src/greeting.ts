@@ -179,7 +179,7 @@ export class Greeting {
       maxFrameSize: Math.min(MAX_FRAME_SIZE, this.#gateway.limits.frameBytes),
       channelMax: CHANNEL_MAX,
       idleTimeOut: IDLE_MS,
-      offeredCapabilities: ['ANONYMOUS-RELAY'],
+      offeredCapabilities: ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY'],
       properties: mapOf([[symbol('product'), 'Sluice']]),
     }
     this.#link.send({ kind: 'amqp', channel: 0, body })

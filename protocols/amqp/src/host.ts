@@ -13,6 +13,8 @@ export interface AmqpOptions {
 /** Channels of a connection, handles of a session: so many and one. */
 export const CHANNEL_MAX = 63
 export const HANDLE_MAX = 255
+/** Links of a connection, over all its sessions. */
+export const LINKS_MAX = 1_024
 /** Transfer frames of one session that may come before we say so again. */
 export const INCOMING_WINDOW = 512
 /** Deliveries of one sender that may be on their way; never more than `limits.inflight`. */

@@ -425,7 +425,7 @@ describe('what is lost on the way', () => {
       { name: 'x', tenant: '', super: true },
       async () => undefined,
     )
-    const original = { protocol: 'mqtt', bytes: Buffer.from('x') }
+    const original = { protocol: 'mqtt', bytes: Buffer.from('order') }
     await gateway.handle<'publish'>(
       {
         kind: 'publish',

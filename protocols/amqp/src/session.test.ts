@@ -152,6 +152,27 @@ describe('a session', () => {
     expect(await client.error('end')).toBe('amqp:not-implemented')
   })
 
+  it('has no more links than a connection may have', async () => {
+    const target = { type: 'target', address: 'orders' } as const
+    const attach = (handle: number, channel: number) =>
+      client.send(
+        { type: 'attach', name: `s${channel}-${handle}`, handle, role: false, initialDeliveryCount: 0, target },
+        undefined,
+        channel,
+      )
+    for (let channel = 1; channel <= 4; channel++) {
+      client.begin({}, channel)
+      for (let handle = 0; handle < 256; handle++) attach(handle, channel)
+    }
+    attach(0, 0)
+    const details = () =>
+      client.frames
+        .here()
+        .flatMap((frame) => (frame.kind === 'amqp' && frame.body?.type === 'detach' ? [frame.body.error] : []))
+    await turns(50)
+    expect(details()).toMatchObject([{ condition: 'amqp:resource-limit-exceeded' }])
+  })
+
   it('counts on beyond 2^32', async () => {
     client.begin({ nextOutgoingId: 0xffff_fffe }, 2)
     await client.next('begin')
