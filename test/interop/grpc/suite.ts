@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { startGateway } from '@sluice/gateway'
+import { House } from '../../../protocols/grpc/test/harness.ts'
 import { Checks, type Counts, type Profile } from '../../run/suites.ts'
 
 const run = promisify(execFile)
@@ -150,10 +151,43 @@ const checksOf = async (checks: Checks, agent: Agent, said: Said): Promise<void>
 const range = (word: string, count: number) => Array.from({ length: count }, (_, n) => `${word}-${n}`).sort()
 const sorted = ({ received }: { readonly received: readonly string[] }) => [...received].sort()
 
-/** The agents side by side, each with topics and groups of its own. */
+/** A connection is told to go away so often; three in four at a time, so that calls race with it. */
+const CHURN_MS = 250
+
+/** The agents side by side, each with topics and groups of its own; first in peace, then with every connection drained again and again. */
 export default async (_: { readonly profile: Profile }): Promise<Counts> => {
   const checks = new Checks()
   mkdirSync(home, { recursive: true })
+  const ready = await Promise.all(
+    agents.map((agent) =>
+      agent.prepare().then(
+        () => true,
+        (error: Error) => checks.skip(agent.name, error.message.split('\n')[0] ?? ''),
+      ),
+    ),
+  )
+  const prepared = agents.filter((_, at) => ready[at])
+  await inPeace(checks, prepared)
+  await drained(
+    checks,
+    prepared.filter(({ tls }) => !tls),
+  )
+  return checks.counts
+}
+
+const playAll = async (checks: Checks, those: readonly Agent[], portOf: (agent: Agent) => number): Promise<void> => {
+  const plays = those.map((agent, at) => play(agent, portOf(agent), `agent-${at}`))
+  for (const playing of plays) playing.catch(() => undefined)
+  for (const [at, agent] of those.entries()) {
+    let said: Said | undefined
+    await checks.check(`${agent.name}: plays its part`, async () => {
+      said = await plays[at]
+    })
+    if (said) await checksOf(checks, agent, said)
+  }
+}
+
+const inPeace = async (checks: Checks, those: readonly Agent[]): Promise<void> => {
   const data = mkdtempSync(path.join(out, 'data-'))
   const gateway = await startGateway({
     data,
@@ -163,29 +197,32 @@ export default async (_: { readonly profile: Profile }): Promise<Counts> => {
     ],
     protocols: ['grpc'],
   })
-  const portOf = ({ tls }: Agent) => gateway.ports.listeners[tls ? 1 : 0]!.port
   try {
-    const ready = await Promise.all(
-      agents.map((agent) =>
-        agent.prepare().then(
-          () => true,
-          (error: Error) => checks.skip(agent.name, error.message.split('\n')[0] ?? ''),
-        ),
-      ),
-    )
-    const plays = agents.map((agent, at) => ready[at] && play(agent, portOf(agent), `agent-${at}`))
-    for (const playing of plays) if (playing) playing.catch(() => undefined)
-    for (const [at, agent] of agents.entries()) {
-      let said: Said | undefined
-      if (!ready[at]) continue
-      await checks.check(`${agent.name}: plays its part`, async () => {
-        said = (await plays[at]) as Said
-      })
-      if (said) await checksOf(checks, agent, said)
-    }
+    await playAll(checks, those, ({ tls }) => gateway.ports.listeners[tls ? 1 : 0]!.port)
   } finally {
     await gateway.close()
     rmSync(data, { recursive: true, force: true })
   }
-  return checks.counts
+}
+
+/** Over a broker in memory, in this process, where connections can be told to go away at will. */
+const drained = async (checks: Checks, those: readonly Agent[]): Promise<void> => {
+  const house = await House.open({ autoCreate: true, queues: 4 })
+  let told = 0
+  let turn = 0
+  const churn = setInterval(() => {
+    for (const connection of house.server.connections()) {
+      if (connection.state !== 'serving' || turn++ % 4 === 0) continue
+      connection.goAway('aged')
+      told++
+    }
+  }, CHURN_MS)
+  try {
+    const renamed = those.map((agent) => ({ ...agent, name: `${agent.name} while its connections are drained` }))
+    await playAll(checks, renamed, () => house.port)
+    await checks.check(`${told} connections were told to go away`, () => assert.ok(told > 20))
+  } finally {
+    clearInterval(churn)
+    await house.close()
+  }
 }
