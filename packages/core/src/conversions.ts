@@ -196,7 +196,7 @@ export const conversions: Readonly<Record<Field, Readonly<Record<Column, Way>>>>
     http: own('inflated'),
     mqtt5: own('inflated'),
     mqtt3: own('inflated'),
-    amqp: own('`content-encoding`'),
+    amqp: own('`content-encoding`, when published by AMQP; else inflated'),
   },
   retain: {
     remoting: free('retain'),

@@ -1,4 +1,4 @@
-import { type Delivered, type EpochMs, Fault, joinPath, names, type Outcome, tellsBirth } from '@sluice/core'
+import { type Delivered, type EpochMs, Fault, inflate, joinPath, names, type Outcome, tellsBirth } from '@sluice/core'
 import { writeHead } from './message.ts'
 import { PROTOCOL, unpackOriginal } from './original.ts'
 import type { Composite, CompositeOf } from './shapes.ts'
@@ -12,17 +12,18 @@ export { type Published, toMessage } from './toMessage.ts'
 
 /** The message as bytes in a row, its body as it stands. */
 export const toPayload = ({ message, attempt }: Delivered, now: EpochMs): readonly Buffer[] => {
-  const { body, original, deliverAt } = message
+  const { original, deliverAt } = message
   const header = headerOf(message, attempt, now)
   if (original?.protocol === PROTOCOL) {
-    const parts = unpackOriginal(original.bytes, body)
+    const parts = unpackOriginal(original.bytes, message.body)
     if (parts) return [header, ...parts]
   }
+  const { body, encoding } = plainOf(message)
   const annotations = deliverAt === undefined ? undefined : deliveryTime(deliverAt)
   const head = writeHead({
     header,
     ...(annotations && { annotations }),
-    properties: propertiesOf(message),
+    properties: propertiesOf(message, encoding),
     application: applicationOf(message),
     data: body.length,
   })
@@ -41,18 +42,24 @@ const usualHeader = writeHead({ header: { type: 'header', durable: true, firstAc
 
 const deliveryTime = (at: EpochMs): MapValue => mapOf([[symbol(DELIVERY_TIME), { type: 'timestamp', value: at }]])
 
-const propertiesOf = (message: Delivered['message']): CompositeOf<'properties'> => ({
+const propertiesOf = (
+  message: Delivered['message'],
+  contentEncoding: string | undefined,
+): CompositeOf<'properties'> => ({
   type: 'properties',
   messageId: message.id,
   subject: message.tag,
   replyTo: message.replyTo,
   correlationId: message.correlationId,
   contentType: ascii(message.contentType),
-  contentEncoding: message.encoding,
+  contentEncoding,
   absoluteExpiryTime: message.expiresAt,
   creationTime: message.bornAt,
   groupId: message.group,
 })
+
+/** An AMQP application undoes what an AMQP application did. A RocketMQ client packs by itself, and nobody here would unpack it. */
+const plainOf = (message: Delivered['message']) => (message.via === PROTOCOL ? message : inflate(message))
 
 /** Symbols are ASCII. */
 const ascii = (text: string | undefined): string | undefined => text?.replace(/[^\x20-\x7e]/g, '?')
