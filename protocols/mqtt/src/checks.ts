@@ -1,5 +1,6 @@
 import { Fault } from '@sluice/core'
 import { Cursor, malformed, violation } from './cursor.ts'
+import { ANEW, CONTINUE } from './exchange.ts'
 import type { UserProperty, Version } from './packets.ts'
 import { checkProperties, hasWildcard, places } from './properties.ts'
 
@@ -21,7 +22,7 @@ export const types = {
 } as const
 
 /** Low four bits of a header; PUBLISH has its own [MQTT-2.1.3-1; 3.1.1: MQTT-2.2.2-1]. */
-const flagsOf: Readonly<Record<number, number>> = { 1: 0, 4: 0, 5: 0, 6: 2, 7: 0, 8: 2, 10: 2, 12: 0, 14: 0 }
+const flagsOf: Readonly<Record<number, number>> = { 1: 0, 4: 0, 5: 0, 6: 2, 7: 0, 8: 2, 10: 2, 12: 0, 14: 0, 15: 0 }
 /** What a client may say when it goes. Source: MQTT 5.0 section 3.14.2.1 */
 const farewells: ReadonlySet<number> = new Set([
   0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
@@ -47,8 +48,7 @@ export const checkHeader = (first: number, version: Version | undefined): void =
     if ((flags & 14) === 8) throw violation('DUP with QoS 0') // [MQTT-3.3.1-2]
     return
   }
-  // An AUTH belongs to an exchange that CONNECT began, and we refuse to begin one [MQTT-4.12.0-6].
-  if (type === types.auth && version === 5) throw violation('AUTH without an authentication method')
+  if (type === types.auth && version !== 5) throw malformed('packet type 15')
   const expected = flagsOf[type]
   if (expected === undefined) throw type === 0 ? malformed('packet type 0') : violation('a packet of a server')
   if (flags !== expected) throw malformed('flags of the fixed header')
@@ -87,6 +87,8 @@ export const checkPacket = (first: number, body: Buffer, version: Version): Chec
       return nothing
     case types.disconnect:
       return checkDisconnect(cursor, version)
+    case types.auth:
+      return checkAuth(cursor)
     default:
       return checkAck(cursor, version)
   }
@@ -197,6 +199,16 @@ const checkDisconnect = (cursor: Cursor, version: Version): Checked => {
     if (!farewells.has(cursor.byte())) throw violation('a reason that is not a client’s')
     if (cursor.left > 0) user = checkProperties(cursor, places.disconnect).user
   }
+  cursor.done()
+  return checked(user)
+}
+
+/** reason u8 · properties, or nothing at all for success, which only a server says. Source: MQTT 5.0 section 3.15.2 */
+const checkAuth = (cursor: Cursor): Checked => {
+  if (cursor.left === 0) throw violation('an AUTH of a server')
+  const reason = cursor.byte()
+  if (reason !== CONTINUE && reason !== ANEW) throw violation('a reason that is not a client’s')
+  const { user } = checkProperties(cursor, places.auth)
   cursor.done()
   return checked(user)
 }

@@ -1,9 +1,11 @@
 import { Fault, type Gateway, type Ms, type Replies, type Session } from '@sluice/core'
-import { inboxOf, type Settings, type Terms } from './connect.ts'
+import { inboxOf, type Terms } from './connect.ts'
 import { Deliveries } from './deliveries.ts'
+import type { House } from './house.ts'
 import type { Connect, Outbound } from './packets.ts'
 import { Publishes } from './publishes.ts'
 import { Subscribing } from './subscribing.ts'
+import { isOwn } from './system.ts'
 import { toWill } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
@@ -23,7 +25,7 @@ export interface Client {
   expiry: Ms
 }
 
-/** The client's session in the broker, made or found. @throws Fault */
+/** The client's session in the broker, made or found. @throws Fault; 'forbidden' for a will that it could not publish */
 export const openInbox = (
   gateway: Gateway,
   session: Session,
@@ -31,6 +33,7 @@ export const openInbox = (
   { will }: Connect,
 ): Promise<Replies['open']> => {
   const { bodyBytes } = gateway.limits
+  if (will && isOwn(will.topic)) throw new Fault('forbidden', '$SYS is the server’s own', { about: 'topic' })
   const last = will && {
     message: toWill(will, { now: gateway.clock.now(), host: session.remoteAddress, bodyBytes }),
     after: (will.properties?.willDelayInterval ?? 0) * 1000,
@@ -48,18 +51,21 @@ export interface Mouth {
   writable(): Promise<void>
   /** Ends the connection. */
   fail(fault: Fault): void
+  /** Resolves with true after that time, with false at the end of the connection. */
+  pause(ms: Ms): Promise<boolean>
 }
 
 export const createClient = (
   gateway: Gateway,
   session: Session,
   terms: Terms,
-  settings: Settings,
+  house: House,
   { epoch, incoming }: Replies['open'],
   mouth: Mouth,
 ): Client => {
-  const { version, window, packetMax, explained, expiry } = terms
-  const { receiveMaximum, topicAliasMaximum, sharedSubscriptions: shares } = settings
+  const { version, window, packetMax, aliasMax, explained, expiry } = terms
+  const { settings, encodings, tally, system } = house
+  const { receiveMaximum, topicAliasMaximum, apsara, sharedSubscriptions: shares, refusedFilters: refused } = settings
   const inbox = inboxOf(terms.clientId)
   const common = { ...mouth, gateway, session, inbox, epoch, version }
   const refuses = version === 5
@@ -68,9 +74,18 @@ export const createClient = (
     session,
     inbox,
     epoch,
-    publishes: new Publishes({ ...common, incoming, refuses, explained, receiveMaximum, topicAliasMaximum }),
-    deliveries: new Deliveries({ ...common, window, packetMax }),
-    subscribing: new Subscribing({ ...common, shares }),
+    publishes: new Publishes({
+      ...common,
+      incoming,
+      refuses,
+      explained,
+      receiveMaximum,
+      topicAliasMaximum,
+      apsara,
+      tally,
+    }),
+    deliveries: new Deliveries({ ...common, window, packetMax, aliasMax, encodings, tally }),
+    subscribing: new Subscribing({ ...common, shares, refused, subscribed: (filter) => system.subscribed(filter) }),
     will: 'fire',
     expiry,
   }

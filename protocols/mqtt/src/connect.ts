@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type Credentials, Fault, type Limits, type Ms, type Peer } from '@sluice/core'
+import { checkDevice, readSignature } from './apsara.ts'
 import type { Connack, Connect, Version } from './packets.ts'
 
 export interface MqttOptions {
@@ -13,6 +14,16 @@ export interface MqttOptions {
   readonly sessionExpiryMax?: number
   /** Longest keep alive in seconds, imposed on MQTT 5 clients that ask for more or none; default: as the client asks. */
   readonly keepAliveMax?: number
+  /** Topic aliases that a client is sent, if it takes as many, 0 to 65535; default 16. */
+  readonly topicAliasesSent?: number
+  /** Filters that nobody may subscribe to, as they are written; answered by 0x80. */
+  readonly refusedFilters?: readonly string[]
+  /** Methods of enhanced authentication that the process can check (`SCRAM-SHA-256`); default none. */
+  readonly authenticationMethods?: readonly string[]
+  /** Seconds between the messages of `$SYS`; 0: none. Default 60. */
+  readonly systemSeconds?: number
+  /** Client ids, credentials and topics as ApsaraMQ for MQTT has them; see docs/mqtt.md. Default false. */
+  readonly apsara?: boolean
 }
 
 export interface Settings {
@@ -21,6 +32,11 @@ export interface Settings {
   readonly topicAliasMaximum: number
   readonly sessionExpiryMax: number
   readonly keepAliveMax: number | undefined
+  readonly topicAliasesSent: number
+  readonly refusedFilters: ReadonlySet<string>
+  readonly authenticationMethods: ReadonlySet<string>
+  readonly systemMs: Ms
+  readonly apsara: boolean
 }
 
 export const toSettings = (options: MqttOptions, limits: Limits): Settings => ({
@@ -29,6 +45,11 @@ export const toSettings = (options: MqttOptions, limits: Limits): Settings => ({
   topicAliasMaximum: options.topicAliasMaximum ?? 16,
   sessionExpiryMax: options.sessionExpiryMax ?? 7 * 24 * 3600,
   keepAliveMax: options.keepAliveMax,
+  topicAliasesSent: options.topicAliasesSent ?? 16,
+  refusedFilters: new Set(options.refusedFilters),
+  authenticationMethods: new Set(options.authenticationMethods),
+  systemMs: (options.systemSeconds ?? 60) * 1000,
+  apsara: options.apsara ?? false,
 })
 
 /** Longest client id, in bytes. */
@@ -56,6 +77,10 @@ export interface Terms {
   readonly window: number
   /** Bytes of a packet that the client takes. */
   readonly packetMax: number
+  /** Topic aliases that it is sent. */
+  readonly aliasMax: number
+  /** Of enhanced authentication. */
+  readonly method: string | undefined
   /** Whether acknowledgements may have reason strings [MQTT-3.1.2-29]. */
   readonly explained: boolean
 }
@@ -63,7 +88,8 @@ export interface Terms {
 /** @throws Fault 'invalid' about 'client', 'unsupported' about 'method' */
 export const toTerms = (connect: Connect, settings: Settings): Terms => {
   const { protocolVersion: version, clean, properties = {} } = connect
-  if (properties.authenticationMethod !== undefined) {
+  const { authenticationMethod: method } = properties
+  if (method !== undefined && !settings.authenticationMethods.has(method)) {
     throw new Fault('unsupported', 'no authentication method is known', { about: 'method' })
   }
   // [3.1.1: MQTT-3.1.3-8] without an id there is nothing to come back to
@@ -73,6 +99,7 @@ export const toTerms = (connect: Connect, settings: Settings): Terms => {
   if (Buffer.byteLength(connect.clientId) > CLIENT_ID_MAX) {
     throw new Fault('invalid', `a client id has at most ${CLIENT_ID_MAX} bytes`, { about: 'client' })
   }
+  if (settings.apsara) checkDevice(connect.clientId)
   const asked = version === 5 ? (properties.sessionExpiryInterval ?? 0) : clean ? 0 : settings.sessionExpiryMax
   const expiry = Math.min(asked, settings.sessionExpiryMax)
   const keepAlive = keepAliveOf(connect, settings)
@@ -88,6 +115,8 @@ export const toTerms = (connect: Connect, settings: Settings): Terms => {
     serverKeepAlive: keepAlive === connect.keepalive ? undefined : keepAlive,
     window: version === 5 ? Math.min(properties.receiveMaximum ?? WINDOW_MAX, WINDOW_MAX) : WINDOW_3,
     packetMax,
+    aliasMax: Math.min(properties.topicAliasMaximum ?? 0, settings.topicAliasesSent),
+    method,
     explained: properties.requestProblemInformation !== false && packetMax >= TEXTS_FROM,
   }
 }
@@ -98,21 +127,31 @@ const keepAliveOf = ({ protocolVersion, keepalive }: Connect, { keepAliveMax }: 
     : keepalive
 
 export const toCredentials = (
-  { protocolVersion, username, password }: Connect,
-  { clientId }: Terms,
+  { protocolVersion, username, password, properties = {} }: Connect,
+  { clientId, method }: Terms,
+  { apsara }: Settings,
   peer: Peer,
-): Credentials => ({
-  protocol: 'mqtt',
-  client: clientId,
-  language: '',
-  version: protocolVersion,
-  peer,
-  ...(username !== undefined && { user: username }),
-  ...(password !== undefined && { secret: password }),
-})
+  exchange: Credentials['exchange'],
+): Credentials => {
+  const who = { protocol: 'mqtt', client: clientId, language: '', version: protocolVersion, peer }
+  if (method !== undefined && exchange) {
+    const { authenticationData: secret } = properties
+    const user = username === undefined ? undefined : { user: username }
+    return { ...who, ...user, mechanism: method, exchange, ...(secret && { secret }) }
+  }
+  const signature = apsara ? readSignature(clientId, username, password) : undefined
+  if (signature) return { ...who, ...signature }
+  return { ...who, ...(username !== undefined && { user: username }), ...(password && { secret: password }) }
+}
 
 /** Only what is not the default [MQTT-3.2.2]. */
-export const toConnack = (terms: Terms, settings: Settings, limits: Limits, existed: boolean): Connack => ({
+export const toConnack = (
+  terms: Terms,
+  settings: Settings,
+  limits: Limits,
+  existed: boolean,
+  proven: Connack['properties'],
+): Connack => ({
   cmd: 'connack',
   sessionPresent: existed && !terms.fresh,
   reasonCode: 0,
@@ -125,6 +164,7 @@ export const toConnack = (terms: Terms, settings: Settings, limits: Limits, exis
     ...(settings.topicAliasMaximum > 0 && { topicAliasMaximum: settings.topicAliasMaximum }),
     ...(!settings.sharedSubscriptions && { sharedSubscriptionAvailable: false }),
     ...(terms.serverKeepAlive !== undefined && { serverKeepAlive: terms.serverKeepAlive }),
+    ...proven,
   },
 })
 

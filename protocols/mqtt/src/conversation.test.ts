@@ -101,23 +101,40 @@ describe('CONNECT', () => {
   })
 
   it('is never refused for what passes: no CONNACK, the end', async () => {
-    for (const code of [
-      'unavailable',
-      'throttled',
-      'busy',
-      'draining',
-      'outcomeUnknown',
-      'internal',
-      'limit',
-    ] as const) {
-      for (const version of [4, 5] as const) {
+    for (const version of [4, 5] as const) {
+      start()
+      for (const code of ['draining', 'internal', 'limit'] as const) {
         gateway.failNext('open', new Fault(code, 'planted'))
         const client = await dial(protocol, gateway, version)
         client.send(connectPacket(version))
         expect(await rest(client)).toBe('')
       }
+      for (const code of ['unavailable', 'throttled', 'busy', 'circuitOpen', 'outcomeUnknown'] as const) {
+        start()
+        gateway.failNext('open', new Fault(code, 'planted'), 100)
+        const client = await dial(protocol, gateway, version)
+        const opening = gateway.next('open')
+        client.send(connectPacket(version))
+        await opening
+        await gateway.clock.pass(4_500)
+        expect(client.here()).toEqual([])
+        await gateway.clock.pass(1_000)
+        expect(gateway.of('open').length).toBeGreaterThan(5)
+        expect(await rest(client)).toBe('')
+      }
     }
     expect(gateway.sessions.size).toBe(0)
+  })
+
+  it('waits for what passes within five seconds', async () => {
+    gateway.failNext('open', new Fault('unavailable', 'planted'), 3)
+    const client = await dial(protocol, gateway, 5)
+    const opening = gateway.next('open')
+    client.send(connectPacket(5), { cmd: 'pingreq' })
+    await opening
+    await gateway.clock.pass(2_000)
+    expect(await client.next('connack')).toMatchObject({ reasonCode: 0 })
+    await client.next('pingresp')
   })
 
   it('a second time ends the connection', async () => {

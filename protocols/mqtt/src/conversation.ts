@@ -5,15 +5,21 @@ import {
   type Gateway,
   type GoAwayReason,
   type Link,
+  type Ms,
   type Notice,
   type Replies,
+  type Session,
 } from '@sluice/core'
 import { type Client, createClient, leaveInbox, type Mouth, openInbox } from './client.ts'
-import type { Clients, Holder } from './clients.ts'
-import { type Settings, toConnack, toCredentials, toTerms } from './connect.ts'
+import type { Holder } from './clients.ts'
+import { type Terms, toConnack, toCredentials, toTerms } from './connect.ts'
 import { violation } from './cursor.ts'
-import { dismissal, refusal } from './faults.ts'
+import { Exchange } from './exchange.ts'
+import { dismissal, reasonOf, refusal } from './faults.ts'
+import type { House } from './house.ts'
 import type { Connect, Disconnect, Frame, Inbound, Outbound, Version } from './packets.ts'
+import { Pauses } from './pauses.ts'
+import { Reauthentication } from './reauthentication.ts'
 
 /** Packets that a client may send behind its CONNECT before it has the answer; their bytes: `limits.frameBytes`. */
 export const EARLY_MAX = 64
@@ -25,6 +31,8 @@ interface Joining {
   bytes: number
   /** A drain has begun meanwhile. */
   told: boolean
+  /** Enhanced authentication. */
+  exchange?: Exchange
   done: Promise<void>
 }
 
@@ -35,13 +43,20 @@ type State =
   | { readonly at: 'leaving'; readonly client: Client } // still served, nothing new is begun
   | { readonly at: 'closed'; readonly left: Promise<void> }
 
+/** How long a session that cannot be opened just now is tried for, and how often. */
+const OPEN_WAIT: Ms = 5_000
+const OPEN_RETRY: Ms = 500
+
+/** Whether it is worth another try within seconds. A drain and a session that is another's by now are not. */
+const mayPass = (fault: Fault): boolean =>
+  reasonOf(fault).passing && !['draining', 'conflict', 'internal'].includes(fault.code)
+
 const takenOver = () => new Fault('conflict', 'another connection has this client id')
 
 export class MqttConversation implements Conversation<Frame>, Holder {
   readonly #link: Link<Frame>
   readonly #gateway: Gateway
-  readonly #settings: Settings
-  readonly #clients: Clients
+  readonly #house: House
   #state: State = { at: 'waiting' }
   /** Of the client; unknown before its CONNECT. */
   #version: Version | undefined
@@ -50,17 +65,22 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   /** Once the client is in: leaves its session. */
   #leave = (): Promise<void> => Promise.resolve()
   readonly #mouth: Mouth
+  readonly #pauses: Pauses
+  #reauthentication: Reauthentication | undefined
+  /** Where a drain says that the client may go. */
+  #elsewhere: string | undefined
 
-  constructor(link: Link<Frame>, gateway: Gateway, settings: Settings, clients: Clients) {
+  constructor(link: Link<Frame>, gateway: Gateway, house: House) {
     this.#link = link
     this.#gateway = gateway
-    this.#settings = settings
-    this.#clients = clients
+    this.#house = house
     this.#heard = gateway.clock.now()
+    this.#pauses = new Pauses(gateway.clock)
     this.#mouth = {
       send: (packet) => this.#send(packet),
       writable: () => link.writable(),
       fail: (fault) => this.#fail(fault),
+      pause: (ms) => this.#pauses.wait(ms),
     }
   }
 
@@ -76,7 +96,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
       case 'waiting':
         return this.#connect(frame as Connect) // the codec lets no other through
       case 'joining':
-        return this.#early(state, frame)
+        return state.exchange?.over === false ? this.#proving(state.exchange, frame) : this.#early(state, frame)
       case 'open':
       case 'leaving':
         return this.#serve(state.client, frame)
@@ -126,31 +146,72 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     joining.early.push(frame)
   }
 
+  /** [MQTT-3.1.2-30] until it has proven itself a client says nothing else */
+  #proving(exchange: Exchange, frame: Inbound): void {
+    if (frame.cmd === 'auth') return exchange.answer(frame)
+    if (frame.cmd !== 'disconnect') throw violation(`${frame.cmd} before the authentication is over`)
+    this.#link.end()
+    void this.closed()
+  }
+
   async #join(connect: Connect, joining: Joining): Promise<void> {
     const gateway = this.#gateway
-    const terms = toTerms(connect, this.#settings)
-    const session = await gateway.admit(toCredentials(connect, terms, this.#link.peer), this.#notify)
+    const { settings, clients, system, tally } = this.#house
+    const terms = toTerms(connect, settings)
+    const { method } = terms
+    if (method !== undefined) joining.exchange = new Exchange(method, gateway.clock, (auth) => void this.#send(auth))
+    const who = toCredentials(connect, terms, settings, this.#link.peer, joining.exchange?.ask)
+    const session = await gateway.admit(who, this.#notify)
+    const proven = joining.exchange?.end()
     const key = `${session.principal.tenant}/${terms.clientId}`
     const leave = () => {
-      this.#clients.leave(key, this)
+      clients.leave(key, this)
       gateway.release(session)
     }
     let opened: Replies['open'] | undefined
     try {
-      if (this.#state === joining) await this.#clients.take(key, this)
-      if (this.#state === joining) opened = await openInbox(gateway, session, terms, connect)
+      if (this.#state === joining) await clients.take(key, this, this.#mouth.pause)
+      if (this.#state === joining) opened = await this.#open(session, terms, connect, joining)
     } catch (error) {
       leave()
       throw error
     }
     if (!opened) return leave() // it did not wait
-    const client = createClient(gateway, session, terms, this.#settings, opened, this.#mouth)
-    this.#leave = () => leaveInbox(gateway, client).then(leave)
+    const client = createClient(gateway, session, terms, this.#house, opened, this.#mouth)
+    tally.joined()
+    this.#leave = () => {
+      tally.left()
+      return leaveInbox(gateway, client).then(leave)
+    }
     if (this.#state !== joining) return this.#leave()
+    if (opened.existed) system.resumed()
     this.#state = { at: joining.told ? 'leaving' : 'open', client }
-    this.#send(toConnack(terms, this.#settings, gateway.limits, opened.existed))
+    this.#reauthentication = method === undefined ? undefined : new Reauthentication(gateway, session, who, this.#mouth)
+    this.#send(toConnack(terms, settings, gateway.limits, opened.existed, proven))
     if (!joining.told) client.deliveries.start()
     await this.#catchUp(joining.early)
+  }
+
+  /** What passes is waited for: a refusing CONNACK would end some clients for good, and the end brings others back at once. */
+  async #open(
+    session: Session,
+    terms: Terms,
+    connect: Connect,
+    joining: Joining,
+  ): Promise<Replies['open'] | undefined> {
+    const { clock } = this.#gateway
+    const until = clock.now() + OPEN_WAIT
+    for (;;) {
+      try {
+        return await openInbox(this.#gateway, session, terms, connect)
+      } catch (error) {
+        const fault = Fault.from(error)
+        const wait = fault.retryAfter ?? OPEN_RETRY
+        if (!mayPass(fault) || clock.now() + wait > until) throw error
+        await this.#pauses.wait(wait)
+        if (this.#state !== joining) return undefined
+      }
+    }
   }
 
   async #catchUp(early: readonly Inbound[]): Promise<void> {
@@ -185,6 +246,9 @@ export class MqttConversation implements Conversation<Frame>, Holder {
         return undefined
       case 'disconnect':
         return this.#disconnect(client, frame)
+      case 'auth':
+        if (!this.#reauthentication) throw violation('AUTH without an authentication method') // [MQTT-4.12.0-6]
+        return this.#reauthentication.receive(frame)
       default:
         throw violation(`${frame.cmd} has no place here`)
     }
@@ -195,7 +259,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     const seconds = properties?.sessionExpiryInterval
     if (seconds !== undefined) {
       if (client.terms.expiry === 0 && seconds > 0) throw violation('a session expiry where there was none')
-      client.expiry = Math.min(seconds, this.#settings.sessionExpiryMax) * 1000
+      client.expiry = Math.min(seconds, this.#house.settings.sessionExpiryMax) * 1000
     }
     if (reasonCode === 0) client.will = 'drop' // [MQTT-3.14.4-3]
     this.#link.end()
@@ -203,6 +267,10 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   }
 
   tick(now: EpochMs): void {
+    const asked = this.#state.at === 'joining' ? this.#state.exchange?.asked : this.#reauthentication?.asked
+    if (asked !== undefined && now - asked > this.#gateway.limits.handshakeMs) {
+      return this.#fail(new Fault('unauthenticated', 'no answer to a challenge'))
+    }
     const client = this.#client
     if (!client || client.terms.silence === 0 || now - this.#heard <= client.terms.silence) return
     // While its packets are worked on, or it takes nothing, the socket is not read: it may well have spoken.
@@ -220,7 +288,8 @@ export class MqttConversation implements Conversation<Frame>, Holder {
 
   // ── Leaving ─────────────────────────────────────────────────────────────────────────────────
 
-  goAway(_reason: GoAwayReason): void {
+  goAway(_reason: GoAwayReason, elsewhere?: string): void {
+    this.#elsewhere = elsewhere
     const state = this.#state
     if (state.at === 'waiting')
       this.#link.end() // its client comes back elsewhere; a refusing CONNACK might forbid it
@@ -236,7 +305,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     if (!client) return undefined
     client.will = 'keep' // a planned end is not what a will is for
     void this.closed()
-    return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept')))
+    return this.#frame(dismissal(new Fault('draining', 'the server goes away; the session is kept'), this.#elsewhere))
   }
 
   refuse(fault: Fault): Frame | undefined {
@@ -256,6 +325,9 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   closed(): Promise<void> {
     const state = this.#state
     if (state.at === 'closed') return state.left
+    this.#pauses.end()
+    if (state.at === 'joining') state.exchange?.abandon()
+    this.#reauthentication?.abandon()
     const left = state.at === 'joining' ? state.done.catch(() => undefined) : this.#leave()
     left.catch(() => undefined) // the engine gets it too, and reports it
     this.#state = { at: 'closed', left }

@@ -1,8 +1,9 @@
 import type { Delivered, Fault, Gateway, Outcome, Pump, Session } from '@sluice/core'
-import { encode, sizeOf } from './encode.ts'
+import { Aliases } from './aliases.ts'
+import { type Encodings, type Printed, withId } from './encodings.ts'
 import { ID_UNKNOWN } from './faults.ts'
 import type { Ack, Outbound, Version } from './packets.ts'
-import { toPublish } from './translate.ts'
+import type { Tally } from './system.ts'
 
 /** Most messages of a pop. */
 const BATCH = 32
@@ -19,6 +20,10 @@ export interface DeliveriesOptions {
   readonly window: number
   /** Bytes of a packet that the client takes. */
   readonly packetMax: number
+  /** Topic aliases that it takes. */
+  readonly aliasMax: number
+  readonly encodings: Encodings
+  readonly tally: Tally
   /** False: too much waits for this reader. */
   send(packet: Outbound): boolean
   writable(): Promise<void>
@@ -41,6 +46,7 @@ interface Flight {
 export class Deliveries {
   readonly #options: DeliveriesOptions
   readonly #pump: Pump
+  readonly #aliases: Aliases
   readonly #flights = new Map<number, Flight>()
   #bytes = 0
   /** No new delivery: not begun, or a drain. */
@@ -49,7 +55,8 @@ export class Deliveries {
 
   constructor(options: DeliveriesOptions) {
     this.#options = options
-    const { gateway, session, inbox, epoch } = options
+    const { gateway, session, inbox, epoch, aliasMax } = options
+    this.#aliases = new Aliases(aliasMax)
     this.#pump = gateway.pump(
       { kind: 'inbox', inbox, epoch },
       {
@@ -145,31 +152,41 @@ export class Deliveries {
 
   /** @returns false when too much waits for this reader */
   #send(delivered: Delivered): boolean {
-    const { gateway, version, packetMax, send } = this.#options
+    const { packetMax, send, tally } = this.#options
     const slot = delivered.receipt?.of === 'inbox' ? delivered.receipt.slot : undefined
     if (delivered.received && slot !== undefined) {
       this.#flights.set(slot, { delivered, qos: 2, bytes: 0, at: 'released' })
       return send({ cmd: 'pubrel', messageId: slot })
     }
-    const outgoing = toPublish(delivered, version, gateway.clock.now())
-    if ('skipped' in outgoing) {
-      if (outgoing.skipped === 'unsayable') this.#lost(delivered, ['topic'])
-      this.#forget(delivered)
-      return true
-    }
-    const bytes = encode(outgoing.publish, version)
-    const size = sizeOf(bytes)
+    const printed = this.#print(delivered)
     // [MQTT-3.1.2-25] too large for this client: as if it had been delivered
-    if (size > packetMax) {
-      this.#lost(delivered, ['body'])
+    if (printed === undefined || printed.size > packetMax) {
+      if (printed) this.#lost(delivered, ['body'])
       this.#forget(delivered)
       return true
     }
-    this.#lost(delivered, outgoing.lost)
-    const { qos, messageId } = outgoing.publish
+    this.#lost(delivered, printed.lost)
+    tally.sent++
+    const { qos, size } = printed
     if (qos === 0) this.#forget(delivered)
-    else this.#takeOff(messageId!, { delivered, qos, bytes: size, at: 'sent' })
-    return send({ cmd: 'encoded', bytes })
+    else this.#takeOff(slot!, { delivered, qos, bytes: size, at: 'sent' })
+    return send({ cmd: 'encoded', bytes: qos === 0 ? printed.bytes : withId(printed.bytes, slot!) })
+  }
+
+  /** With an alias for its topic where that can be had. undefined: there is nothing to send. */
+  #print(delivered: Delivered): Printed | undefined {
+    const { gateway, version, packetMax, encodings } = this.#options
+    const now = gateway.clock.now()
+    const topic = encodings.topicOf(delivered.message)
+    const alias = topic === undefined ? undefined : this.#aliases.of(topic)
+    let printed = encodings.print(delivered, { version, alias }, now)
+    if (alias?.known === false && 'size' in printed) {
+      if (printed.size <= packetMax) this.#aliases.told(topic!, alias)
+      else printed = encodings.print(delivered, { version }, now)
+    }
+    if ('size' in printed) return printed
+    if (printed.skipped === 'unsayable') this.#lost(delivered, ['topic'])
+    return undefined
   }
 
   #takeOff(messageId: number, flight: Flight): void {

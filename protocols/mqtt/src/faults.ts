@@ -53,6 +53,7 @@ export const details = {
   'invalid client': { connack: 0x85, connack3: 2 },
   'unsupported version': { connack: 0x84, connack3: 1 },
   'unsupported method': { connack: 0x8c },
+  'forbidden filter': { suback: 0x80 },
   'unsupported share': { suback: 0x9e, unsuback: 0x83 },
   'limit receive': { disconnect: 0x93 },
   'unavailable silence': { disconnect: 0x8d },
@@ -60,6 +61,8 @@ export const details = {
 } as const satisfies Partial<Record<`${FaultCode} ${string}`, Partial<Reason>>>
 
 export const SUCCESS = 0
+/** Stored nowhere: the one client that it is for has no session. */
+export const NO_SUBSCRIBERS = 0x10
 export const NO_SUBSCRIPTION = 0x11
 export const ID_UNKNOWN = 0x92
 /** The one word of SUBACK in MQTT 3.1.1. */
@@ -89,9 +92,12 @@ export const refusal = (fault: Fault): Connack | undefined => {
   }
 }
 
-/** MQTT 5 only; the codec sends nothing to others. */
-export const dismissal = (fault: Fault): Disconnect => ({
-  cmd: 'disconnect',
-  reasonCode: reasonOf(fault).disconnect,
-  ...described(fault),
-})
+const USE_ANOTHER = 0x9c
+
+/** MQTT 5 only; the codec sends nothing to others. `elsewhere`: where the client may go, `host[:port]` with blanks between. */
+export const dismissal = (fault: Fault, elsewhere?: string): Disconnect => {
+  const said = described(fault)
+  if (elsewhere === undefined) return { cmd: 'disconnect', reasonCode: reasonOf(fault).disconnect, ...said }
+  const properties = { ...said.properties, serverReference: elsewhere }
+  return { cmd: 'disconnect', reasonCode: USE_ANOTHER, properties }
+}

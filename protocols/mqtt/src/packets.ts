@@ -51,6 +51,7 @@ export interface Connect {
     readonly requestResponseInformation?: boolean
     readonly requestProblemInformation?: boolean
     readonly authenticationMethod?: string
+    readonly authenticationData?: Buffer
     readonly userProperties?: readonly UserProperty[]
   }
 }
@@ -111,6 +112,17 @@ export interface Disconnect {
   readonly properties?: Described & { readonly sessionExpiryInterval?: number; readonly serverReference?: string }
 }
 
+/** Enhanced authentication, either way; MQTT 5. */
+export interface Auth {
+  readonly cmd: 'auth'
+  /** Absent: 0. */
+  readonly reasonCode?: number
+  readonly properties?: Described & {
+    readonly authenticationMethod?: string
+    readonly authenticationData?: Buffer
+  }
+}
+
 /** Both versions' words for one answer; the codec writes the one that the client's version has. */
 export interface Connack {
   readonly cmd: 'connack'
@@ -128,6 +140,8 @@ export interface Connack {
     readonly topicAliasMaximum?: number
     readonly sharedSubscriptionAvailable?: boolean
     readonly serverKeepAlive?: number
+    readonly authenticationMethod?: string
+    readonly authenticationData?: Buffer
   }
 }
 
@@ -156,8 +170,8 @@ export interface Rejected {
   readonly fault: Fault
 }
 
-export type Inbound = Connect | Publish | Ack | Subscribe | Unsubscribe | Pingreq | Disconnect
-export type Outbound = Connack | Publish | Ack | Granted | Pingresp | Disconnect | Encoded
+export type Inbound = Connect | Publish | Ack | Subscribe | Unsubscribe | Pingreq | Disconnect | Auth
+export type Outbound = Connack | Publish | Ack | Granted | Pingresp | Disconnect | Auth | Encoded
 
 /** A packet to a client of this version. */
 export interface Sent {

@@ -11,6 +11,7 @@ export const places = {
   subscribe: 16,
   unsubscribe: 32,
   disconnect: 64,
+  auth: 128,
 } as const
 type Place = (typeof places)[keyof typeof places]
 
@@ -28,7 +29,7 @@ interface Property {
   readonly positive?: true
 }
 
-const { connect, will, publish, ack, subscribe, unsubscribe, disconnect } = places
+const { connect, will, publish, ack, subscribe, unsubscribe, disconnect, auth } = places
 const message = publish | will
 
 /** Source: MQTT 5.0 section 2.2.2.2 */
@@ -42,20 +43,24 @@ const properties: Readonly<Record<number, Property>> = {
   17: { name: 'Session Expiry Interval', kind: 'long', in: connect | disconnect },
   18: { name: 'Assigned Client Identifier', kind: 'text', in: 0 },
   19: { name: 'Server Keep Alive', kind: 'short', in: 0 },
-  21: { name: 'Authentication Method', kind: 'text', in: connect },
-  22: { name: 'Authentication Data', kind: 'binary', in: connect },
+  21: { name: 'Authentication Method', kind: 'text', in: connect | auth },
+  22: { name: 'Authentication Data', kind: 'binary', in: connect | auth },
   23: { name: 'Request Problem Information', kind: 'flag', in: connect },
   24: { name: 'Will Delay Interval', kind: 'long', in: will },
   25: { name: 'Request Response Information', kind: 'flag', in: connect },
   26: { name: 'Response Information', kind: 'text', in: 0 },
   28: { name: 'Server Reference', kind: 'text', in: 0 },
-  31: { name: 'Reason String', kind: 'text', in: ack | disconnect },
+  31: { name: 'Reason String', kind: 'text', in: ack | disconnect | auth },
   33: { name: 'Receive Maximum', kind: 'short', in: connect, positive: true },
   34: { name: 'Topic Alias Maximum', kind: 'short', in: connect },
   35: { name: 'Topic Alias', kind: 'short', in: publish },
   36: { name: 'Maximum QoS', kind: 'flag', in: 0 },
   37: { name: 'Retain Available', kind: 'flag', in: 0 },
-  38: { name: 'User Property', kind: 'pair', in: connect | message | ack | subscribe | unsubscribe | disconnect },
+  38: {
+    name: 'User Property',
+    kind: 'pair',
+    in: connect | message | ack | subscribe | unsubscribe | disconnect | auth,
+  },
   39: { name: 'Maximum Packet Size', kind: 'long', in: connect, positive: true },
   40: { name: 'Wildcard Subscription Available', kind: 'flag', in: 0 },
   41: { name: 'Subscription Identifiers Available', kind: 'flag', in: 0 },

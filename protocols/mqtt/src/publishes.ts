@@ -1,4 +1,6 @@
 import {
+  type CommandOf,
+  type EpochMs,
   Fault,
   type FaultCode,
   type Gateway,
@@ -9,11 +11,17 @@ import {
   type Slot,
 } from '@sluice/core'
 import { Answers, type Place } from './answers.ts'
-import { described, ID_UNKNOWN, reasonOf, SUCCESS } from './faults.ts'
+import { readRecipient } from './apsara.ts'
+import { inboxOf } from './connect.ts'
+import { described, ID_UNKNOWN, NO_SUBSCRIBERS, reasonOf, SUCCESS } from './faults.ts'
 import type { Ack, Outbound, Publish } from './packets.ts'
+import { isOwn, type Tally } from './system.ts'
+import { readInbox } from './topics.ts'
 import { type Published, toMessage } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
+/** How long a publish over quota waits for its answer before it is refused. */
+export const QUOTA_WAIT: Ms = 5_000
 /** QoS 2 ids of a session that wait for their PUBREL: clients of 3.1.1 know no receive maximum. */
 export const INCOMING_MAX = 1_024
 
@@ -29,9 +37,14 @@ export interface PublishesOptions {
   readonly explained: boolean
   readonly receiveMaximum: number
   readonly topicAliasMaximum: number
+  /** Whether `{parent}/p2p/{client id}` is for that client. */
+  readonly apsara: boolean
+  readonly tally: Tally
   send(packet: Outbound): void
   /** Ends the connection. */
   fail(fault: Fault): void
+  /** Resolves with true after that time, with false at the end of the connection. */
+  pause(ms: Ms): Promise<boolean>
 }
 
 /** What a client publishes: aliases, the receive maximum, QoS 2 ids, answers in order and only after the store. */
@@ -44,6 +57,8 @@ export class Publishes {
   readonly #told = new Set<FaultCode>()
   /** Publishes with QoS 1 and 2 of this connection that are not completed. */
   #unfinished = 0
+  /** A publish over quota: those behind it wait for it, as order demands. */
+  #held: Promise<unknown> | undefined
   #working = 0
   #idle: (() => void)[] = []
 
@@ -102,8 +117,8 @@ export class Publishes {
   async #once(frame: Publish, topic: string, messageId: number): Promise<void> {
     const place = this.#answers.next()
     try {
-      await this.#offer(frame, topic)
-      place.answer({ cmd: 'puback', messageId })
+      const reasonCode = await this.#offer(frame, topic)
+      place.answer({ cmd: 'puback', messageId, reasonCode })
     } catch (error) {
       this.#refuse(place, 'puback', messageId, Fault.from(error))
     }
@@ -114,9 +129,9 @@ export class Publishes {
     const place = this.#answers.next()
     this.#ids.set(messageId, 'storing')
     try {
-      await this.#offer(frame, topic, this.#slot(messageId))
-      this.#ids.set(messageId, 'stored')
-      place.answer({ cmd: 'pubrec', messageId })
+      const reasonCode = await this.#offer(frame, topic, this.#slot(messageId))
+      this.#ids.set(messageId, reasonCode === SUCCESS ? 'stored' : 'dropped')
+      place.answer({ cmd: 'pubrec', messageId, reasonCode })
     } catch (error) {
       if (this.#options.refuses) this.#forget(messageId)
       else this.#ids.set(messageId, 'dropped')
@@ -167,15 +182,69 @@ export class Publishes {
   }
 
   /** Resolves once the message is stored; with QoS 0, once it is on its way. @throws Fault */
-  async #offer(frame: Publish, topic: string, once?: Once): Promise<void> {
-    const { gateway, session } = this.#options
+  async #offer(frame: Publish, topic: string, once?: Once): Promise<number> {
+    this.#options.tally.received++
+    if (isOwn(topic)) throw new Fault('forbidden', '$SYS is the server’s own', { about: 'topic' })
     const message: Message = toMessage(frame, topic, this.#where())
-    const { traceparent } = message
-    const context = gateway.context(session, PATIENCE, traceparent === undefined ? undefined : { traceparent })
+    const inbox = readInbox(topic) ?? this.#recipient(topic)
     const oneway = frame.qos === 0
-    const reply = await gateway.handle({ kind: 'publish', messages: [message], oneway, ...(once && { once }) }, context)
+    const command: CommandOf<'publish'> = {
+      kind: 'publish',
+      messages: [message],
+      oneway,
+      ...(inbox !== undefined && { into: { inbox } }),
+      ...(once && { once }),
+    }
+    while (this.#held) await this.#held
+    try {
+      await this.#store(command)
+    } catch (error) {
+      if (inbox !== undefined && isNobody(error)) return NO_SUBSCRIBERS
+      if (oneway || !isOverQuota(error)) throw error
+      await this.#hold(command, error)
+    }
+    return SUCCESS
+  }
+
+  /** Over quota: the answer waits, and with it the client's window. @throws Fault once the wait is too long */
+  async #hold(command: CommandOf<'publish'>, error: Fault): Promise<void> {
+    const until = this.#options.gateway.clock.now() + QUOTA_WAIT
+    const before = this.#held
+    const work = before ? before.then(() => this.#insist(command, error, until)) : this.#insist(command, error, until)
+    const held = work.catch(ignore)
+    this.#held = held
+    await work.finally(() => {
+      if (this.#held === held) this.#held = undefined
+    })
+  }
+
+  async #insist(command: CommandOf<'publish'>, error: Fault, until: EpochMs): Promise<void> {
+    const { pause, gateway } = this.#options
+    const { clock } = gateway
+    for (let fault = error; ; ) {
+      const wait = fault.retryAfter!
+      if (clock.now() + wait > until || !(await pause(wait))) throw fault
+      try {
+        return await this.#store(command)
+      } catch (again) {
+        if (!isOverQuota(again)) throw again
+        fault = again
+      }
+    }
+  }
+
+  async #store(command: CommandOf<'publish'>): Promise<void> {
+    const { gateway, session } = this.#options
+    const { traceparent } = command.messages[0]!
+    const context = gateway.context(session, PATIENCE, traceparent === undefined ? undefined : { traceparent })
+    const reply = await gateway.handle(command, context)
     const [stored] = reply.stored
     if (Fault.is(stored)) throw stored
+  }
+
+  #recipient(topic: string): string | undefined {
+    const clientId = this.#options.apsara ? readRecipient(topic) : undefined
+    return clientId === undefined ? undefined : inboxOf(clientId)
   }
 
   #where(): Published {
@@ -210,3 +279,8 @@ export class Publishes {
 }
 
 const ignore = () => undefined
+/** And it is said when it may be tried again. */
+const isOverQuota = (error: unknown): error is Fault =>
+  Fault.is(error) && error.code === 'throttled' && error.retryAfter !== undefined
+/** The inbox that it is for is not there. */
+const isNobody = (error: unknown): boolean => Fault.is(error) && error.code === 'notFound' && error.about === 'inbox'

@@ -15,6 +15,10 @@ export interface SubscribingOptions {
   readonly epoch: number
   readonly version: Version
   readonly shares: boolean
+  /** As they are written. */
+  readonly refused: ReadonlySet<string>
+  /** Told of each filter that is granted. */
+  subscribed(filter: string): void
   send(packet: Outbound): void
 }
 
@@ -38,6 +42,7 @@ export class Subscribing {
       const result = Fault.is(one) ? one : granted[next++]!
       if (result !== true) return this.#code(result)
       this.#keep(subscriptions[at]!.topic)
+      this.#options.subscribed(subscriptions[at]!.topic)
       return subscriptions[at]!.qos
     })
     this.#options.send({ cmd: 'suback', messageId, granted: codes })
@@ -53,7 +58,7 @@ export class Subscribing {
       try {
         const context = gateway.context(session, PATIENCE)
         const reply = await gateway.handle({ kind: 'bind', inbox, epoch, add: [], remove }, context)
-        existed = reply.existed.slice(-remove.length)
+        existed = reply.existed
       } catch (error) {
         existed = remove.map(() => this.#bearable(error))
         if (this.#options.version === 4) throw error
@@ -72,6 +77,8 @@ export class Subscribing {
 
   #wanted(one: Subscription, id: number | undefined): Binding | Fault {
     return caught(() => {
+      if (this.#options.refused.has(one.topic))
+        throw new Fault('forbidden', 'not to be subscribed to', { about: 'filter' })
       const binding = toBinding(one, id, this.#options.shares)
       if (this.#filters.has(one.topic)) return binding
       if (this.#filters.size >= SUBSCRIPTIONS_MAX || this.#length + one.topic.length > SUBSCRIPTIONS_LENGTH_MAX) {

@@ -89,6 +89,12 @@ export const readShare = (filter: string): Shared => {
   return { share: found[1]!, filter: found[2]! }
 }
 
+const INBOX = '%INBOX%'
+
+/** A reply address that is no topic: it was told as a response topic, and what is published to it goes to that inbox alone. */
+export const readInbox = (topic: string): string | undefined =>
+  topic.startsWith(INBOX) && topic.length > INBOX.length ? topic.slice(INBOX.length) : undefined
+
 /** [MQTT-4.7.2-1] topics that begin with $ are not for filters that begin with a wildcard. */
 export const isSystem = (name: string): boolean => name.startsWith('$')
 export const isOpen = (pattern: string): boolean => pattern.startsWith('+') || pattern.startsWith('#')

@@ -126,6 +126,9 @@ export const toPublish = (delivered: Delivered, version: Version, now: EpochMs):
   return { publish, lost: said && !said.whole ? [...lost, 'properties'] : lost }
 }
 
+/** Whole ones that have begun; below 1: it has expired. */
+export const secondsLeft = (expiresAt: EpochMs, now: EpochMs): number => Math.ceil((expiresAt - now) / 1000)
+
 const isText = (text: string): boolean =>
   Buffer.byteLength(text) <= TEXT_MAX && !text.includes('\0') && text.isWellFormed()
 
@@ -133,7 +136,7 @@ const isText = (text: string): boolean =>
 const isName = (name: string): boolean => name !== '' && !/[+#]/.test(name) && isText(name)
 
 /** undefined: no PUBLISH can carry it */
-const topicOf = (message: StoredMessage, { level }: Extras): string | undefined => {
+export const topicOf = (message: StoredMessage, { level }: Extras = readExtras(message)): string | undefined => {
   const { topic, path } = message
   const name = fromPlace({ topic, ...(path !== undefined && { path }), ...(level !== undefined && { level }) })
   return isName(name) ? name : undefined
@@ -162,7 +165,7 @@ const propertiesOf = (
   const properties = {
     ...(extras.text && { payloadFormatIndicator: true }),
     ...(expiresAt !== undefined && {
-      messageExpiryInterval: Math.min(EXPIRY_MAX, Math.max(0, Math.ceil((expiresAt - now) / 1000))),
+      messageExpiryInterval: Math.min(EXPIRY_MAX, Math.max(0, secondsLeft(expiresAt, now))),
     }),
     ...(contentType !== undefined && isText(contentType) && { contentType }),
     ...(data && data.length <= TEXT_MAX && { correlationData: data }),

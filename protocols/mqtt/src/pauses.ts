@@ -1,0 +1,34 @@
+import type { Clock, Ms } from '@sluice/core'
+
+/** The waits of one connection: its end cuts all of them short. */
+export class Pauses {
+  readonly #clock: Clock
+  readonly #cuts = new Set<() => void>()
+  #over = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Resolves with true after that time, with false at the end of the connection. */
+  wait(ms: Ms): Promise<boolean> {
+    if (this.#over) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      const cut = () => {
+        cancel()
+        resolve(false)
+      }
+      this.#cuts.add(cut)
+      const cancel = this.#clock.after(ms, () => {
+        this.#cuts.delete(cut)
+        resolve(true)
+      })
+    })
+  }
+
+  end(): void {
+    this.#over = true
+    for (const cut of this.#cuts) cut()
+    this.#cuts.clear()
+  }
+}
