@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { effort } from '../test/effort.ts'
-import { Fault, type Half, type Lease } from './model.ts'
+import { Fault, type Half, type Lease, type Slot } from './model.ts'
 import { createSeal } from './seal.ts'
 
 const key = Buffer.from('0123456789abcdef0123456789abcdef')
@@ -45,6 +45,28 @@ describe('seal', () => {
         expect(elsewhere.openHalf(seal.half(two))).toEqual(two)
       }),
       { numRuns: 1_000 },
+    )
+  })
+
+  it('opens slots and recalls by their own kinds only', () => {
+    const slot: fc.Arbitrary<Slot> = fc.record({
+      of: fc.constant('inbox' as const),
+      node: name,
+      inbox: name,
+      epoch: offset,
+      way: fc.constant('out' as const),
+      slot: fc.nat(65_535),
+    })
+    fc.assert(
+      fc.property(slot, lease, fc.record({ topic: name, handle: name }), (one, two, three) => {
+        expect(seal.openReceipt(seal.slot(one))).toEqual(one)
+        expect(seal.openReceipt(seal.lease(two))).toEqual(two)
+        expect(seal.openRecall(seal.recall(three))).toEqual(three)
+        expect(refusal(() => seal.openReceipt(seal.recall(three)))).toBe('receiptExpired receipt')
+        expect(refusal(() => seal.openLease(seal.slot(one)))).toBe('receiptExpired receipt')
+        expect(refusal(() => seal.openRecall(seal.lease(two)))).toBe('receiptExpired receipt')
+      }),
+      { numRuns: 500 },
     )
   })
 

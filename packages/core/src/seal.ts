@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { Fault, type Half, type Lease } from './model.ts'
+import { Fault, type Half, type Lease, type Slot } from './model.ts'
 
 /**
  * Receipts and halves as text for clients that hold them themselves. Self-contained: any process with the cluster's
@@ -11,15 +11,30 @@ export interface Seal {
   /** @throws Fault 'tooLarge': names beyond what a text holds (2,048 characters in all) */
   lease(lease: Lease): string
   half(half: Half): string
+  /** A delivery out of an inbox to a client that settles by text (gRPC lite consumers). */
+  slot(slot: Slot): string
+  /** What a backend gave to call a delayed message of a topic back by. */
+  recall(recall: Recall): string
   /** @throws Fault 'receiptExpired' about 'receipt': not one of ours, or changed on the way */
   openLease(text: string): Lease
   /** @throws Fault 'receiptExpired' about 'receipt' */
   openHalf(text: string): Half
+  /** Of a lease or a slot. @throws Fault 'receiptExpired' about 'receipt' */
+  openReceipt(text: string): Lease | Slot
+  /** @throws Fault 'receiptExpired' about 'receipt' */
+  openRecall(text: string): Recall
+}
+
+export interface Recall {
+  readonly topic: string
+  readonly handle: string
 }
 
 const VERSION = 1
 const LEASE = 1
 const HALF = 2
+const SLOT = 3
+const RECALL = 4
 const MAC_BYTES = 16
 /** Longest text: four names of 255 bytes, the numbers and the code leave room to spare. */
 const TEXT_MAX = 2048
@@ -86,7 +101,12 @@ class Reader {
   }
 }
 
-const open = (text: string, key: Buffer, kind: number): Reader => {
+/** The fields after the kind. @throws Fault 'receiptExpired' about 'receipt' */
+const open = (
+  text: string,
+  key: Buffer,
+  ...kinds: readonly number[]
+): { readonly kind: number; readonly r: Reader } => {
   const bytes = text.length > TEXT_MAX ? Buffer.alloc(0) : Buffer.from(text, 'base64url')
   // A lenient base64 decoder lets several texts mean the same bytes; only the one we wrote is ours.
   if (bytes.length <= MAC_BYTES || bytes.toString('base64url') !== text) throw refused()
@@ -94,9 +114,36 @@ const open = (text: string, key: Buffer, kind: number): Reader => {
   const mac = createHmac('sha256', key).update(body).digest().subarray(0, MAC_BYTES)
   if (!timingSafeEqual(mac, bytes.subarray(-MAC_BYTES))) throw refused()
   const reader = new Reader(body)
-  if (reader.byte() !== VERSION || reader.byte() !== kind) throw refused()
-  return reader
+  if (reader.byte() !== VERSION) throw refused()
+  const kind = reader.byte()
+  if (!kinds.includes(kind)) throw refused()
+  return { kind, r: reader }
 }
+
+const leaseOf = (r: Reader): Lease => ({
+  of: 'group',
+  node: r.text(),
+  topic: r.text(),
+  group: r.text(),
+  queue: r.number(),
+  offset: r.number(),
+  place: r.number(),
+  first: r.number(),
+  poppedAt: r.number(),
+  invisible: r.number(),
+  revive: r.number(),
+  retry: r.number() as Lease['retry'],
+  attempt: r.number(),
+})
+
+const slotOf = (r: Reader): Slot => ({
+  of: 'inbox',
+  node: r.text(),
+  inbox: r.text(),
+  epoch: r.number(),
+  way: 'out',
+  slot: r.number(),
+})
 
 /** `key`: the cluster's secret, at least 16 bytes. */
 export const createSeal = (key: Buffer): Seal => {
@@ -130,26 +177,27 @@ export const createSeal = (key: Buffer): Seal => {
         .number(half.place)
         .number(half.offset)
         .done(key),
-    openLease(text) {
-      const r = open(text, key, LEASE)
-      return {
-        of: 'group',
-        node: r.text(),
-        topic: r.text(),
-        group: r.text(),
-        queue: r.number(),
-        offset: r.number(),
-        place: r.number(),
-        first: r.number(),
-        poppedAt: r.number(),
-        invisible: r.number(),
-        revive: r.number(),
-        retry: r.number() as Lease['retry'],
-        attempt: r.number(),
-      }
+    slot: (slot) =>
+      new Writer()
+        .byte(VERSION)
+        .byte(SLOT)
+        .text(slot.node)
+        .text(slot.inbox)
+        .number(slot.epoch)
+        .number(slot.slot)
+        .done(key),
+    recall: ({ topic, handle }) => new Writer().byte(VERSION).byte(RECALL).text(topic).text(handle).done(key),
+    openLease: (text) => leaseOf(open(text, key, LEASE).r),
+    openReceipt(text) {
+      const { kind, r } = open(text, key, LEASE, SLOT)
+      return kind === LEASE ? leaseOf(r) : slotOf(r)
+    },
+    openRecall(text) {
+      const { r } = open(text, key, RECALL)
+      return { topic: r.text(), handle: r.text() }
     },
     openHalf(text) {
-      const r = open(text, key, HALF)
+      const { r } = open(text, key, HALF)
       return { node: r.text(), topic: r.text(), group: r.text(), id: r.text(), place: r.number(), offset: r.number() }
     },
   }
