@@ -67,7 +67,8 @@ describe('a receiver', () => {
   })
 
   it.each<[string, Partial<CompositeOf<'attach'>>, string]>([
-    ['no source', { source: undefined }, 'amqp:invalid-field'],
+    ['no source', { source: undefined }, 'amqp:not-found'],
+    ['a source of an unknown type', { source: described(symbol('x'), null) }, 'amqp:invalid-field'],
     ['no address', source({ address: undefined }), 'amqp:invalid-field'],
     ['a dynamic source', source({ address: undefined, dynamic: true }), 'amqp:not-implemented'],
     ['a path', source({ address: 'orders/a' }), 'amqp:not-implemented'],

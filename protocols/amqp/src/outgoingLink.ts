@@ -45,8 +45,10 @@ export class OutgoingLink extends AmqpLink {
   constructor(session: AmqpSession, attach: Attach, handle: number) {
     super(session, attach, handle)
     const { gateway, session: client } = session.host
-    const source = attach.source
-    if (source?.type !== 'source') throw new Fault('invalid', 'a receiver without a source', { about: 'address' })
+    const { source } = attach
+    // Without one a client asks for the subscription that this link once was.
+    if (!source) throw new Fault('notFound', 'no subscription is kept under a link name', { about: 'address' })
+    if (source.type !== 'source') throw new Fault('invalid', `a source of type ${source.type}`, { about: 'address' })
     if (source.dynamic) throw new Fault('unsupported', 'dynamic nodes', { about: 'address' })
     const { topic, group = groupOf(session, attach, source) } = receiveAddress(textOf(source.address) ?? '')
     const { filter, inForce } = filtersOf(source.filter)
