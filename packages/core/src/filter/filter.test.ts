@@ -38,6 +38,13 @@ describe('filter', () => {
   it('that is no list of tags is refused', () => {
     for (const bad of ['A||', '||A', 'A|| ||B', 'A B', '||', 'A||B C'])
       expect(fault(() => compileFilter(tags(bad)))).toEqual(['invalid', 'filter'])
-    expect(fault(() => compileFilter({ kind: 'sql92', expression: 'a = 1' }))).toEqual(['unsupported', 'filter'])
+  })
+
+  it('of SQL92 is compiled, and what is none is refused', () => {
+    const sql = (expression: string) => ({ kind: 'sql92', expression }) as const
+    expect(compileFilter(sql('a = 1'))({ properties: { a: '1' } })).toBe(true)
+    expect(compileFilter(sql('a = 1'))).toBe(compileFilter(sql('a = 1')))
+    for (const bad of ['', ' ', '*', 'a =', 'a || b'])
+      expect(fault(() => compileFilter(sql(bad)))).toEqual(['invalid', 'filter'])
   })
 })
