@@ -316,21 +316,21 @@ describe('inbox', () => {
       epoch,
       add: [
         { pattern: 'T/#/x', retained: 'skip' },
-        { pattern: 'T', retained: 'skip', filter: { kind: 'sql92', expression: 'a = 1' } },
+        { pattern: 'T', retained: 'skip', filter: { kind: 'sql92', expression: 'a =' } },
         { pattern: 'T', retained: 'skip', filter: { kind: 'tag', expression: 'x' } },
         { pattern: 'U', retained: 'skip' },
         { pattern: 'V', retained: 'skip', from: 'min' },
       ],
-      remove: [],
+      remove: [{ pattern: 'T' }, { pattern: 'never' }],
     })
+    expect(existed).toEqual([false, false])
     expect(granted.map((one) => (one === true ? one : [one.code, one.about]))).toEqual([
       ['invalid', 'pattern'],
-      ['unsupported', 'filter'],
+      ['invalid', 'filter'],
       true,
       true,
       ['unsupported', 'from'],
     ])
-    expect(existed).toEqual([false, false, false, false, false])
     await bench.publish(message('T', '1', { tag: 'x' }), message('T', '2', { tag: 'y' }), message('U', '3'))
     expect(bodies(await pop('me', epoch))).toEqual(['1', '3'])
     const second = await bench.run<'bind'>({
@@ -340,7 +340,16 @@ describe('inbox', () => {
       add: [{ pattern: 'U', retained: 'skip' }],
       remove: 'others',
     })
-    expect(second.existed).toEqual([true])
+    expect(second.existed).toEqual([])
+    const third = await bench.run<'bind'>({
+      kind: 'bind',
+      inbox: 'me',
+      epoch,
+      add: [],
+      remove: [{ pattern: 'T' }, { pattern: 'U' }],
+    })
+    expect(third.existed).toEqual([false, true])
+    await bench.run<'bind'>({ kind: 'bind', inbox: 'me', epoch, add: [{ pattern: 'U', retained: 'skip' }], remove: [] })
     await bench.publish(message('T', '1', { tag: 'x' }), message('U', '3'))
     expect(bodies(await pop('me', epoch))).toEqual(['3'])
   })

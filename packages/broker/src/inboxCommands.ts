@@ -122,20 +122,21 @@ export class Inboxes {
     const core = this.#core
     core.log.admit()
     const inbox = inboxOf(core, command.inbox, command.epoch)
+    const isBound = ({ pattern, share }: { pattern: string; share?: string }) =>
+      inbox.bindings.has(bindingKey(pattern, share))
+    const existed = command.remove === 'others' ? [] : command.remove.map(isBound)
     const remove = this.#removed(inbox, command)
     for (const { pattern, share } of remove) this.#unbind(inbox, pattern, share)
     const granted: (true | Fault)[] = []
-    const existed: boolean[] = []
     const add: Binding[] = []
     for (const binding of command.add) {
       try {
         this.#check(inbox, binding)
-        existed.push(bind(core.state, inbox, binding))
+        bind(core.state, inbox, binding)
         granted.push(true)
         add.push(binding)
       } catch (error) {
         granted.push(Fault.from(error))
-        existed.push(inbox.bindings.has(bindingKey(binding.pattern, binding.share)))
       }
     }
     await this.#bound({ inbox: inbox.name, add, remove }, inbox)

@@ -80,7 +80,7 @@ const next = (inbox: InboxState): { pointer: Pointer; from: 'own' | 'retained' |
   return undefined
 }
 
-/** Not waited for: if it is lost, the messages are there again. */
+/** Not waited for on the disk: after a power cut the messages are there again. */
 const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): void => {
   if (!inbox.persistent) {
     settleShares(
@@ -167,6 +167,8 @@ const takeOnce = async (
   const { epoch } = inbox
   const found = core.read(picked.map(({ pointer }) => pointer))
   const records = Array.isArray(found) ? found : await found
+  // A client that comes back after a kill finds its numbers as it knew them.
+  if (inbox.persistent && keep) await core.log.kept()
   // What was picked keeps its slot and goes to who opened the inbox meanwhile.
   if (inbox.epoch !== epoch || inbox.ended) throw staleEpoch()
   const now = core.clock.now()

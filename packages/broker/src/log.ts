@@ -40,6 +40,8 @@ interface Chunk {
 interface Batch {
   readonly from: number
   readonly touched: Touched[]
+  /** Told when the batch has been written, before it is synced. */
+  readonly keepers: (() => void)[]
   readonly done: Promise<void>
   resolve(): void
   reject(fault: Fault): void
@@ -56,7 +58,7 @@ const MARKER = 16
 const newBatch = (from: number): Batch => {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   promise.catch(ignore)
-  return { from, touched: [], done: promise, resolve, reject }
+  return { from, touched: [], keepers: [], done: promise, resolve, reject }
 }
 
 /**
@@ -163,6 +165,13 @@ export class Log {
     return this.#fault ? Promise.reject(this.#fault) : (this.#flying?.done ?? resolved)
   }
 
+  /** Resolves when everything appended until now is with the operating system: it survives a kill, not a power cut. */
+  kept(): Promise<void> {
+    if (this.end <= this.written || this.#fault) return resolved
+    const batch = this.end > this.#batch.from ? this.#batch : this.#flying!
+    return new Promise((resolve) => batch.keepers.push(resolve))
+  }
+
   /** Of the bytes in memory; undefined: they must be read from the file. */
   peek(place: number, size: number): Buffer | undefined {
     const chunks = this.#chunks
@@ -236,6 +245,7 @@ export class Log {
     const writing = this.#file.write(this.#parts(batch.from, to), batch.from - segment.start)
     if (writing) await writing
     this.written = segment.end = to
+    for (const kept of batch.keepers) kept()
     if (this.#options.flush === 'sync' || after) await this.#sync(to)
     else this.#syncLater(to)
     for (const what of batch.touched) what.shown()
@@ -276,8 +286,10 @@ export class Log {
     if (this.#fault) return
     this.#options.lines.error('log.failed', { error: String(error) })
     this.#fault = new Fault('unavailable', 'the log cannot be written', { cause: error })
-    batch.reject(this.#fault)
-    this.#batch.reject(this.#fault)
+    for (const { keepers, reject } of [batch, this.#batch]) {
+      reject(this.#fault)
+      for (const kept of keepers) kept()
+    }
   }
 
   /** How far the log is durable stands before each batch: damage below it is loss, above it a torn tail. */

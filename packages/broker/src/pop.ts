@@ -80,6 +80,8 @@ export const popGroup = async (
   const until = Math.min(core.clock.now() + command.wait, context.deadline)
   while (!context.signal?.aborted) {
     const reply = await takeOnce(ask)
+    // A process that is killed now finds the leases again: nobody else gets these messages before their time.
+    if (reply) await core.log.kept()
     if (reply && context.signal?.aborted) giveBack(ask, reply)
     else if (reply) return reply
     if (core.clock.now() >= until || context.signal?.aborted || !(await wake(ask, until, context.signal))) break

@@ -143,7 +143,7 @@ describe('a pull', () => {
     answer([record(0), record(1)])
     await one.pull('T', 'G')
     expect([looked, gateway.losses.length]).toEqual([0, 0])
-    const original = { protocol: 'amqp', bytes: Buffer.from('x') }
+    const original = { protocol: 'amqp', bytes: Buffer.from('types') }
     answer([record(0), record(1, { via: 'amqp', original })])
     await one.pull('T', 'G')
     expect([looked, gateway.losses]).toEqual([1, [{ from: 'amqp', to: 'remoting', field: 'original' }]])
