@@ -3,6 +3,7 @@ import { type FakeGateway, fakeGateway, serverOf, turns } from '@sluice/testkit'
 import type { IConnectPacket } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connectPacket, dial, enter as enterAt, type TestClient, type Version } from '../test/client.ts'
+import { FIGHTS_MAX } from './clients.ts'
 import { EARLY_MAX } from './conversation.ts'
 import { type MqttOptions, mqtt } from './index.ts'
 
@@ -298,6 +299,38 @@ describe('a client id', () => {
     expect(gateway.sessions.size).toBe(1)
   })
 
+  it('for which two fight changes hands once a second', async () => {
+    let { client } = await enter(5)
+    for (let n = 0; n < FIGHTS_MAX; n++) client = (await enter(5)).client
+    const next = await dial(protocol, gateway, 5)
+    const admitted = gateway.sessions.size
+    next.send(connectPacket(5))
+    while (gateway.sessions.size === admitted) await turns(1)
+    await turns()
+    client.send({ cmd: 'pingreq' })
+    await client.next('pingresp')
+    expect(next.here()).toEqual([])
+    await gateway.clock.pass(1_000)
+    expect((await client.next('disconnect')).reasonCode).toBe(0x8e)
+    await next.next('connack')
+    await gateway.clock.pass(1_500)
+    expect((await enter(5)).connack.reasonCode).toBe(0)
+  })
+
+  it('for which one waits that is gone again is not taken', async () => {
+    let { client } = await enter(5)
+    for (let n = 0; n < FIGHTS_MAX; n++) client = (await enter(5)).client
+    const next = await dial(protocol, gateway, 5)
+    next.send(connectPacket(5))
+    while (gateway.sessions.size === 1) await turns(1)
+    next.wire.destroy()
+    await turns()
+    await gateway.clock.pass(3_000)
+    client.send({ cmd: 'pingreq' })
+    await client.next('pingresp')
+    expect(gateway.sessions.size).toBe(1)
+  })
+
   it('taken over in another process is given up', async () => {
     const { client } = await enter(5, { properties: { sessionExpiryInterval: 60 } })
     const peer = client.wire.peer
@@ -425,6 +458,20 @@ describe('a drain', () => {
       expect(one.busy).toBe(0)
       one.end(false)
       if (version === 5) expect((await client.next('disconnect')).reasonCode).toBe(0x8b)
+      expect(await rest(client)).toBe('')
+    }
+  })
+
+  it('names another server to MQTT 5 clients, where there is one', async () => {
+    for (const version of [4, 5] as const) {
+      const { client } = await enter(version, { clientId: `c${version}` })
+      const one = await connection()
+      one.goAway('draining', 'b.example:1883')
+      one.end(false)
+      if (version === 5) {
+        const properties = { serverReference: 'b.example:1883' }
+        expect(await client.next('disconnect')).toMatchObject({ reasonCode: 0x9c, properties })
+      }
       expect(await rest(client)).toBe('')
     }
   })

@@ -1,9 +1,8 @@
-import { frameProtocol, type Protocol } from '@sluice/core'
-import { createCodec } from './codec.ts'
+import type { Protocol } from '@sluice/core'
 import { type MqttOptions, toSettings } from './connect.ts'
-import { MqttConversation } from './conversation.ts'
 import { detect } from './detect.ts'
 import { createHouse } from './house.ts'
+import { startServer } from './server.ts'
 
 export { SCRAM_SHA_256, type ScramKeys, scramKeys, verifyScram } from './scram.ts'
 export type { MqttOptions }
@@ -13,22 +12,7 @@ export const mqtt = (options: MqttOptions = {}): Protocol => ({
   api: 1,
   name: 'mqtt',
   detect,
-  async start(gateway) {
-    const house = createHouse(gateway, toSettings(options, gateway.limits))
-    const server = await frameProtocol({
-      name: 'mqtt',
-      codec: createCodec,
-      converse: (link, of) => new MqttConversation(link, of, house),
-    }).start(gateway)
-    return {
-      accept: (socket, peer) => server.accept(socket, peer),
-      connections: () => server.connections(),
-      close() {
-        house.system.close()
-        return server.close()
-      },
-    }
-  },
+  start: (gateway) => startServer(gateway, createHouse(gateway, toSettings(options, gateway.limits))),
 })
 
 export default mqtt

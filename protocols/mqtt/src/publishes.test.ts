@@ -1,10 +1,10 @@
 import { Fault } from '@sluice/core'
-import { type FakeGateway, fakeGateway, serverOf, turns } from '@sluice/testkit'
+import { type FakeGateway, fakeGateway, fakePeer, serverOf, turns } from '@sluice/testkit'
 import type { IConnectPacket } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { enter as enterAt, type TestClient, type Version } from '../test/client.ts'
 import { mqtt } from './index.ts'
-import { INCOMING_MAX } from './publishes.ts'
+import { INCOMING_MAX, QUOTA_WAIT } from './publishes.ts'
 
 let gateway: FakeGateway
 let protocol = mqtt()
@@ -113,6 +113,75 @@ describe('QoS 1', () => {
     expect(await client.next('puback')).toMatchObject({ reasonCode: 0x97 })
     client.publish('a', Buffer.from([0xff]), 1, { messageId: 1, properties: { payloadFormatIndicator: true } })
     expect(await client.next('puback')).toMatchObject({ reasonCode: 0x99 })
+  })
+
+  it('over quota waits for its answer, and all behind it, in order', async () => {
+    for (const version of [4, 5] as const) {
+      const client = await enter(version, { clientId: `quota${version}` })
+      gateway.failNext('publish', new Fault('throttled', 'planted', { retryAfter: 1_000 }), 3)
+      const asked = gateway.next('publish')
+      client.publish('quota', '1', 1, { messageId: 1 })
+      await asked
+      await turns()
+      client.publish('quota', '2', 1, { messageId: 2 })
+      client.publish('quota', '3', 2, { messageId: 3 })
+      await gateway.clock.pass(1_500)
+      expect(client.here()).toEqual([])
+      await gateway.clock.pass(2_000)
+      expect([await client.next('puback'), await client.next('puback')]).toMatchObject([
+        { messageId: 1 },
+        { messageId: 2 },
+      ])
+      expect(await client.next('pubrec')).toMatchObject({ messageId: 3 })
+    }
+    const bodies = gateway.messages('quota').map(({ body }) => body.toString())
+    expect(bodies).toEqual(['1', '2', '3', '1', '2', '3'])
+  })
+
+  it('over quota for too long is refused, and the next one goes through', async () => {
+    const client = await enter(5)
+    gateway.failNext('publish', new Fault('throttled', 'planted', { retryAfter: 1_000 }), 6)
+    const asked = gateway.next('publish')
+    client.publish('a', '1', 1, { messageId: 1 })
+    await asked
+    await turns()
+    client.publish('a', '2', 1, { messageId: 2 })
+    await gateway.clock.pass(QUOTA_WAIT + 500)
+    expect(await client.next('puback')).toMatchObject({ messageId: 1, reasonCode: 0x97 })
+    expect(await client.next('puback')).toMatchObject({ messageId: 2, reasonCode: 0 })
+  })
+
+  it('that waits for its quota does not keep its connection', async () => {
+    const client = await enter(5)
+    gateway.failNext('publish', new Fault('throttled', 'planted', { retryAfter: 4_000 }))
+    const asked = gateway.next('publish')
+    client.publish('a', '1', 1, { messageId: 1 })
+    await asked
+    client.wire.destroy()
+    await turns(20)
+    expect(gateway.sessions.size).toBe(0)
+    expect(gateway.messages('a')).toEqual([])
+  })
+
+  it('to a reply address that is an inbox goes there alone', async () => {
+    const who = { protocol: 'amqp', client: 'asker', language: '', version: 1, peer: fakePeer() }
+    const session = await gateway.admit(who, async () => undefined)
+    const context = () => gateway.context(session, 1_000)
+    await gateway.handle({ kind: 'open', inbox: 'amqp/reply', fresh: true, expiry: 0 }, context())
+    const [responder, other] = [await enter(5), await enter(5, { clientId: 'other' })]
+    await responder.subscribe('questions', 1)
+    await other.subscribe('#', 1)
+    const question = { topic: 'questions', body: Buffer.from('?'), properties: {}, replyTo: '%INBOX%amqp/reply' }
+    await gateway.handle({ kind: 'publish', messages: [question], oneway: false }, context())
+    const { properties } = await responder.next('publish')
+    expect(properties?.responseTopic).toBe('%INBOX%amqp/reply')
+    responder.publish(properties!.responseTopic!, '!', 1, { messageId: 1 })
+    expect(await responder.next('puback')).toMatchObject({ reasonCode: 0 })
+    expect(gateway.of('publish').at(-1)?.into).toEqual({ inbox: 'amqp/reply' })
+    responder.publish('%INBOX%amqp/nobody', '!', 1, { messageId: 1 })
+    expect(await responder.next('puback')).toMatchObject({ reasonCode: 0x10 })
+    expect(await other.next('publish')).toMatchObject({ topic: 'questions' })
+    expect(other.here()).toEqual([])
   })
 
   it('is refused without words where the client wants none', async () => {

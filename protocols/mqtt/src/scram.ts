@@ -83,5 +83,7 @@ const readLast = (text: string) => {
   const found = /^(c=([A-Za-z0-9+/=]+),r=([!-+\--~]+)(?:,.*)?),p=([A-Za-z0-9+/=]+)$/.exec(text)
   if (!found) throw refused()
   const [, unproven, binding, nonce, proof] = found
-  return { unproven: unproven!, binding: binding!, nonce: nonce!, proof: Buffer.from(proof!, 'base64') }
+  const bytes = Buffer.from(proof!, 'base64')
+  if (bytes.toString('base64') !== proof) throw refused()
+  return { unproven: unproven!, binding: binding!, nonce: nonce!, proof: bytes }
 }

@@ -32,6 +32,14 @@ const leave = async (client: TestClient, unsubscriptions: string[]) => {
 }
 
 describe('SUBSCRIBE', () => {
+  it('to a filter that nobody may have is refused, and the others are not', async () => {
+    start({ refusedFilters: ['no/body', '$share/g/#'] })
+    for (const version of [4, 5] as const) {
+      const client = await enter(version, { clientId: `c${version}` })
+      expect(await ask(client, ['a', 'no/body', 'no/body/else', '$share/g/#', '#'])).toEqual([1, 0x80, 1, 0x80, 1])
+    }
+  })
+
   it('is answered with one code a filter, in order', async () => {
     const client = await enter(5)
     expect(await ask(client, ['a', '+/b', '#', '$SYS/#', '/x'], 2)).toEqual([2, 2, 2, 2, 2])
