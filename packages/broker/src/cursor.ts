@@ -98,6 +98,11 @@ export class Cursor {
     return this.#first()?.due ?? Number.POSITIVE_INFINITY
   }
 
+  /** Entries that wait for their time, with those that are out of date. */
+  get waiting(): number {
+    return this.#dues.size
+  }
+
   /** A consumer that keeps its own offsets moved on: what is below is settled for pops too. */
   commit(offset: Offset): void {
     this.committed = offset

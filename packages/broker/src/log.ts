@@ -83,7 +83,7 @@ export class Log {
   #busy = false
   #running: Promise<void> = resolved
   #lazy: Promise<void> | undefined
-  #lazyAt = 0
+  #uncatch: (() => void) | undefined
   #background: Promise<void> = Promise.resolve()
   #fault: Fault | undefined
   /** Position after the last entry. */
@@ -214,6 +214,7 @@ export class Log {
   /** Nothing is appended from here; the file stays with the segments. */
   async close(): Promise<void> {
     await this.flushed()
+    this.#uncatch?.()
     this.#fault ??= new Fault('unavailable', 'the broker is closed')
   }
 
@@ -247,7 +248,7 @@ export class Log {
     this.written = segment.end = to
     for (const kept of batch.keepers) kept()
     if (this.#options.flush === 'sync' || after) await this.#sync(to)
-    else this.#syncLater(to)
+    else this.#syncLater()
     for (const what of batch.touched) what.shown()
     this.#flying = undefined
     batch.resolve()
@@ -261,15 +262,17 @@ export class Log {
     if (to > this.synced) this.synced = to
   }
 
-  #syncLater(to: number): void {
-    const now = this.#options.clock.now()
-    if (this.#lazy || now - this.#lazyAt < LAZY_SYNC_MS) return
-    this.#lazyAt = now
-    this.#lazy = this.#sync(to)
-      .catch((error) => this.#fail(this.#batch, error))
-      .finally(() => {
-        this.#lazy = undefined
-      })
+  /** Also of what nothing follows. */
+  #syncLater(): void {
+    this.#uncatch ??= this.#options.clock.after(LAZY_SYNC_MS, () => {
+      this.#uncatch = undefined
+      if (this.#fault || this.synced >= this.written) return
+      this.#lazy = this.#sync(this.written)
+        .catch((error) => this.#fail(this.#batch, error))
+        .finally(() => {
+          this.#lazy = undefined
+        })
+    })
   }
 
   async #roll(full: { newest: number }, to: number, after: () => Promise<void>): Promise<void> {

@@ -107,6 +107,7 @@ const readOffset = async (
   })
   if (from.offset < records.min) return answer([], records.min)
   if (from.offset > queue.visible) return answer([], queue.visible)
+  if (max <= 0) return answer([], from.offset)
   const until = Math.min(core.clock.now() + command.wait, context.deadline)
   let at = from.offset
   for (;;) {

@@ -1,0 +1,125 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { Bench, bodies, faultOf, message, turn } from '../test/support.ts'
+import { type FileLayer, type OpenFile, realFiles } from './files.ts'
+
+/** The real disk, counting and, where told to, failing. */
+const watched = (fail: () => boolean = () => false) => {
+  const seen = { writes: 0, syncs: 0, bytes: 0 }
+  const wrap = (file: OpenFile): OpenFile => ({
+    write(bytes, position) {
+      if (fail()) throw new Error('ENOSPC')
+      seen.writes++
+      seen.bytes += bytes.reduce((sum, one) => sum + one.length, 0)
+      return file.write(bytes, position)
+    },
+    async sync() {
+      seen.syncs++
+      await file.sync()
+    },
+    read: (position, length) => file.read(position, length),
+    size: () => file.size(),
+    truncate: (size) => file.truncate(size),
+    close: () => file.close(),
+  })
+  const files: FileLayer = { ...realFiles, open: async (path, how) => wrap(await realFiles.open(path, how)) }
+  return { files, seen }
+}
+
+describe('log', () => {
+  let bench: Bench
+  afterEach(() => bench.end())
+
+  it('writes and syncs once what is appended in one turn', async () => {
+    const { files, seen } = watched()
+    bench = await Bench.start({ files })
+    await bench.publish(message('T', 'first'))
+    seen.writes = seen.syncs = 0
+    await Promise.all(Array.from({ length: 100 }, (_, at) => bench.publish(message('T', `m${at}`))))
+    expect(seen).toMatchObject({ writes: 1, syncs: 1 })
+  })
+
+  it('does not wait for the disk under flush async, and syncs a little later', async () => {
+    const { files, seen } = watched()
+    bench = await Bench.start({ files, flush: 'async' })
+    seen.syncs = 0
+    for (let at = 0; at < 10; at++) await bench.publish(message('T', `m${at}`))
+    expect(seen.syncs).toBe(0)
+    await bench.clock.advance(600)
+    expect(seen.syncs).toBe(1)
+    await bench.clock.advance(600)
+    expect(seen.syncs).toBe(1)
+    await bench.reopen()
+    expect(await bench.pop('T')).toHaveLength(10)
+  })
+
+  it('shows a message to readers only when it is durable', async () => {
+    let release = () => undefined as void
+    let gate: Promise<void> | undefined
+    const files: FileLayer = {
+      ...realFiles,
+      open: async (path, how) => {
+        const file = await realFiles.open(path, how)
+        return {
+          write: (bytes, at) => file.write(bytes, at),
+          read: (at, length) => file.read(at, length),
+          size: () => file.size(),
+          truncate: (size) => file.truncate(size),
+          close: () => file.close(),
+          sync: async () => {
+            await gate
+            await file.sync()
+          },
+        }
+      },
+    }
+    bench = await Bench.start({ files })
+    await bench.publish(message('T', 'a'))
+    gate = new Promise((resolve) => {
+      release = resolve
+    })
+    const publishing = bench.publish(message('T', 'b'))
+    await turn()
+    // It has chosen when this turn is over; its lease is written behind the batch that is being synced.
+    const popping = bench.pop('T')
+    await turn()
+    release()
+    expect(bodies(await popping)).toEqual(['a'])
+    gate = undefined
+    await publishing
+    expect(bodies(await bench.pop('T'))).toEqual(['b'])
+  })
+
+  it('acknowledges nothing any more when the disk fails, and recovers what it had', async () => {
+    let full = false
+    const { files } = watched(() => full)
+    bench = await Bench.start({ files })
+    await bench.publish(message('T', 'a'))
+    full = true
+    expect(await faultOf(bench.publish(message('T', 'b')))).toMatchObject({ code: 'unavailable' })
+    expect(await faultOf(bench.publish(message('T', 'c')))).toMatchObject({ code: 'unavailable' })
+    expect(bench.broker.stats().failed).toBe(true)
+    expect(bench.lines.map(({ event }) => event)).toContain('log.failed')
+    full = false
+    await bench.reopen()
+    expect(bodies(await bench.pop('T'))).toEqual(['a'])
+  })
+
+  it('reads what is not in memory any more from its segments', async () => {
+    bench = await Bench.start({ segmentBytes: 64 * 1024, cacheBytes: 32 * 1024 })
+    const sent = Array.from({ length: 300 }, (_, at) => `${at}.`.padEnd(1000, 'x'))
+    for (let at = 0; at < sent.length; at += 50)
+      await bench.publish(...sent.slice(at, at + 50).map((body) => message('T', body)))
+    const got = [...(await bench.pop('T', { max: 1000 }))]
+    expect(new Set(bodies(got))).toEqual(new Set(sent))
+    expect(bench.broker.stats().segments).toBeGreaterThan(2)
+  })
+
+  it('takes bodies longer than its chunks', async () => {
+    bench = await Bench.start({ cacheBytes: 1024 })
+    const body = Buffer.alloc(3_000_000, 'y')
+    await bench.publish(message('T', body), message('T', 'small'))
+    await bench.reopen()
+    const got = await bench.pop('T')
+    expect(got.map(({ message: { body } }) => body.length).sort()).toEqual([5, 3_000_000].sort())
+  })
+})
