@@ -6,7 +6,7 @@ import { type RunningGateway, startGateway } from '@sluice/gateway'
 import { type Frame, request, response, splitRecords, viewRecord } from '@sluice/remoting'
 import { Wire } from '@sluice/testkit'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { consumer, RemotingClient } from '../../protocols/remoting/test/client.ts'
+import { consumer, popFields, RemotingClient, receiptFields } from '../../protocols/remoting/test/client.ts'
 
 let data: string
 let gateway: RunningGateway
@@ -87,6 +87,29 @@ describe('remoting and the broker', () => {
     expect(retried?.reconsumeTimes).toBe(1)
     const unknown = await one.ask(request.consumerSendMsgBack, { ...back, offset: 1 })
     expect(unknown.code).toBe(response.systemError)
+  })
+
+  it('lets a group pop: each message under a lease of its own, and again when that is over', async () => {
+    const [one, other] = [client(), client()]
+    for (let n = 0; n < 5; n++) await other.send('T', `m${n}`)
+    const mode = { topic: 'T', consumerGroup: 'G', mode: 'POP', popShareQueueNum: 0 }
+    expect((await one.ask(request.setMessageRequestMode, {}, mode)).code).toBe(0)
+    await one.heartbeat('c1', [consumer('G', ['T'], { consumeFromWhere: 'CONSUME_FROM_FIRST_OFFSET' })])
+    const query = { topic: 'T', consumerGroup: 'G', clientId: 'c1', strategyName: 'AVG', messageModel: 'CLUSTERING' }
+    const { body } = await one.ask(request.queryAssignment, {}, query)
+    const messageQueue = { topic: 'T', brokerName: 'sluice', queueId: -1 }
+    expect(JSON.parse(String(body)).messageQueueAssignments).toEqual([{ messageQueue, mode: 'POP', attachments: null }])
+    const pop = (who: RemotingClient, more: object) => who.ask(request.popMessage, { ...popFields('T', 'G'), ...more })
+    const first = await pop(one, { maxMsgNums: 3, invisibleTime: 200 })
+    expect(textsOf(first)).toEqual(['m0', 'm1', 'm2'])
+    const [kept, given] = messagesOf(first).map((message) => message.property('POP_CK') ?? '')
+    expect((await one.ask(request.ackMessage, receiptFields('G', 'T', kept ?? ''))).code).toBe(0)
+    const change = { ...receiptFields('G', 'T', given ?? ''), invisibleTime: 60_000 }
+    expect((await one.ask(request.changeMessageInvisibleTime, change)).code).toBe(0)
+    expect((await one.ask(request.changeMessageInvisibleTime, change)).code).toBe(response.noMessage)
+    expect(textsOf(await pop(other, {}))).toEqual(['m3', 'm4'])
+    const again = messagesOf(await pop(other, { pollTime: 5_000 }))
+    expect(again.map(({ body, reconsumeTimes }) => [String(body), reconsumeTimes])).toEqual([['m2', 1]])
   })
 
   it('tells the members of a group when others come and go', async () => {

@@ -6,6 +6,9 @@ export const request = {
   queryConsumerOffset: 14,
   updateConsumerOffset: 15,
   updateAndCreateTopic: 17,
+  getAllTopicConfig: 21,
+  getBrokerConfig: 26,
+  getBrokerRuntimeInfo: 28,
   searchOffsetByTimestamp: 29,
   getMaxOffset: 30,
   getMinOffset: 31,
@@ -21,11 +24,26 @@ export const request = {
   lockBatchMq: 41,
   unlockBatchMq: 42,
   checkClientConfig: 46,
+  getKvConfig: 101,
   getRouteInfoByTopic: 105,
   getBrokerClusterInfo: 106,
+  updateAndCreateSubscriptionGroup: 200,
+  getAllSubscriptionGroupConfig: 201,
+  getTopicStatsInfo: 202,
   getConsumerConnectionList: 203,
+  getProducerConnectionList: 204,
   getAllTopicListFromNameServer: 206,
+  deleteSubscriptionGroup: 207,
+  getConsumeStats: 208,
+  deleteTopicInBroker: 215,
+  deleteTopicInNameServer: 216,
+  getKvListByNamespace: 219,
   resetConsumerClientOffset: 220,
+  getConsumerStatusFromClient: 221,
+  invokeBrokerToResetOffset: 222,
+  invokeBrokerToGetConsumerStatus: 223,
+  getTopicsByCluster: 224,
+  queryTopicConsumeByWho: 300,
   getConsumerRunningInfo: 307,
   consumeMessageDirectly: 309,
   sendMessageV2: 310,
@@ -33,15 +51,34 @@ export const request = {
   sendReplyMessage: 324,
   sendReplyMessageV2: 325,
   pushReplyMessageToClient: 326,
+  queryTopicsByConsumer: 343,
+  querySubscriptionByConsumer: 345,
+  getTopicConfig: 351,
+  getSubscriptionGroupConfig: 352,
   litePullMessage: 361,
   recallMessage: 370,
   queryAssignment: 400,
   setMessageRequestMode: 401,
   popMessage: 200_050,
   ackMessage: 200_051,
+  peekMessage: 200_052,
   changeMessageInvisibleTime: 200_053,
+  notification: 200_054,
+  pollingInfo: 200_055,
   batchAckMessage: 200_151,
 } as const
+
+/**
+ * A code that a binary header, whose codes have 16 bits, cut down: clients do not refuse to send it. No code of those
+ * that are left stands there.
+ */
+export const uncutCode = (code: number): number => uncut.get(code) ?? code
+
+const uncut: ReadonlyMap<number, number> = new Map(
+  Object.values(request)
+    .filter((code) => code > 0x7fff)
+    .map((code) => [(code << 16) >> 16, code]),
+)
 
 /** Response codes. Source: apache/rocketmq ResponseCode.java, RemotingSysResponseCode.java */
 export const response = {

@@ -8,14 +8,25 @@ import {
   type Ms,
   type Notice,
 } from '@sluice/core'
-import { type Frame, isOneway, isResponse, ONEWAY, RESPONSE, request, response, version } from '@sluice/remoting'
+import {
+  type Frame,
+  isOneway,
+  isResponse,
+  ONEWAY,
+  RESPONSE,
+  request,
+  response,
+  uncutCode,
+  version,
+} from '@sluice/remoting'
 import { type Answer, ConnectionDesk } from './desk.ts'
 import { codeOf } from './faults.ts'
 import { handlers, namedHandlers } from './handlers.ts'
 import { Identity } from './identity.ts'
 import { toNotice } from './notices.ts'
+import { Pops } from './pops.ts'
 import { type PullHost, Pulls } from './pulls.ts'
-import type { Topics } from './topics.ts'
+import type { Shared } from './shared.ts'
 
 /** Clients wait three seconds for most answers, and close the connection when none came. */
 const PATIENCE: Ms = 2_800
@@ -40,6 +51,7 @@ export class RemotingConversation implements Conversation<Frame> {
   readonly #link: Link<Frame>
   readonly #gateway: Gateway
   readonly #pulls: Pulls
+  readonly #pops: Pops
   readonly #desk: ConnectionDesk
   readonly #identity: Identity
   #closed = false
@@ -48,7 +60,7 @@ export class RemotingConversation implements Conversation<Frame> {
   #binary = false
   #opaque = 0
 
-  constructor(link: Link<Frame>, gateway: Gateway, topics: Topics) {
+  constructor(link: Link<Frame>, gateway: Gateway, shared: Shared) {
     this.#link = link
     this.#gateway = gateway
     const identity = new Identity({
@@ -58,21 +70,21 @@ export class RemotingConversation implements Conversation<Frame> {
       changed: (session) => this.#desk.moveIn(session),
     })
     this.#identity = identity
-    this.#desk = new ConnectionDesk(gateway, topics, (client, frame) => identity.identify(client, frame, PATIENCE))
-    const isSlow = () => this.#slow
+    this.#desk = new ConnectionDesk(gateway, shared, (client, frame) => identity.identify(client, frame, PATIENCE))
     const host: PullHost = {
       desk: this.#desk,
       enter: (frame, patience, more) => identity.enter(frame, patience, more),
       answer: (frame, answer) => this.#answer(frame, answer),
       refuse: (frame, error) => this.#refuse(frame, error),
-      get slow() {
-        return isSlow()
-      },
+      mayPark: () => this.#pulls.parked + this.#pops.parked < gateway.limits.parked,
+      isSlow: () => this.#slow || this.#closed,
     }
     this.#pulls = new Pulls(host)
+    this.#pops = new Pops(host)
   }
 
-  receive(frame: Frame): void | Promise<void> {
+  receive(received: Frame): void | Promise<void> {
+    const frame = received.binary ? { ...received, code: uncutCode(received.code) } : received
     this.#binary = frame.binary
     if (isResponse(frame)) return undefined
     if (this.#isSentAway(frame)) {
@@ -82,6 +94,7 @@ export class RemotingConversation implements Conversation<Frame> {
     try {
       if (frame.code === request.pullMessage || frame.code === request.litePullMessage)
         return this.#pulls.receive(frame)
+      if (frame.code === request.popMessage || frame.code === request.notification) return this.#pops.receive(frame)
       const answer = this.#handle(frame)
       if (answer instanceof Promise) {
         return answer.then(
@@ -113,13 +126,18 @@ export class RemotingConversation implements Conversation<Frame> {
 
   goAway(_: GoAwayReason): void {
     this.#leaving = true
-    this.#pulls.wake()
+    this.#wake()
   }
 
   /** Pulls that old clients sent since {@link goAway} are answered before the end. */
   farewell(): undefined {
-    this.#pulls.wake()
+    this.#wake()
     return undefined
+  }
+
+  #wake(): void {
+    this.#pulls.wake()
+    this.#pops.wake()
   }
 
   tick(now: EpochMs): void {
@@ -129,6 +147,7 @@ export class RemotingConversation implements Conversation<Frame> {
   closed(): void {
     this.#closed = true
     this.#pulls.close()
+    this.#pops.close()
     this.#identity.close()
   }
 

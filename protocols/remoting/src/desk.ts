@@ -1,6 +1,7 @@
 import type { Context, EpochMs, Gateway, Membership, Session } from '@sluice/core'
 import { type Frame, knownHost, noHost } from '@sluice/remoting'
 import { hostPort } from './routes.ts'
+import type { Halves, ParkedPops, Shared } from './shared.ts'
 import type { Topics } from './topics.ts'
 
 /** What a request is answered with; the opaque and the rest of the frame follow from the request. */
@@ -22,6 +23,8 @@ export type NamedHandler = (frame: Frame, desk: Desk) => Promise<Answer>
 export interface Desk {
   readonly gateway: Gateway
   readonly topics: Topics
+  readonly parked: ParkedPops
+  readonly halves: Halves
   /** `host:port` that routes advertise to this client. */
   readonly address: string
   /** The same as records and message ids have it: 8 bytes, or 20 with IPv6. */
@@ -43,15 +46,19 @@ const nobody: Membership = { produces: [], consumes: [] }
 export class ConnectionDesk implements Desk {
   readonly gateway: Gateway
   readonly topics: Topics
+  readonly parked: ParkedPops
+  readonly halves: Halves
   readonly identify: Desk['identify']
   member: Membership = nobody
   address = ''
   store: Buffer = noHost.bytes
   #since: ReadonlyMap<string, EpochMs> = new Map()
 
-  constructor(gateway: Gateway, topics: Topics, identify: Desk['identify']) {
+  constructor(gateway: Gateway, { topics, parked, halves }: Shared, identify: Desk['identify']) {
     this.gateway = gateway
     this.topics = topics
+    this.parked = parked
+    this.halves = halves
     this.identify = identify
   }
 

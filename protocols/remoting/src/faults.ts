@@ -32,7 +32,7 @@ export const faults = {
   },
   topicNotFound: { code: response.topicNotExist },
   groupNotFound: { code: response.subscriptionGroupNotExist },
-  receiptExpired: { code: response.systemError },
+  receiptExpired: { code: response.noMessage },
   notFound: {
     code: response.queryNotFound,
     about: {

@@ -9,6 +9,7 @@ import {
   searchOffset,
   updateConsumerOffset,
 } from './requests/offsets.ts'
+import { ack, assignment, batchAck, changeInvisible, peek, pollingInfo, setRequestMode } from './requests/pop.ts'
 import { clusterInfo, routeInfo, topicList } from './requests/routes.ts'
 import { send } from './requests/send.ts'
 import { endTransaction, sendBack } from './requests/settle.ts'
@@ -31,6 +32,12 @@ export const handlers: Readonly<Record<number, Handler>> = {
   [request.getRouteInfoByTopic]: routeInfo,
   [request.getBrokerClusterInfo]: clusterInfo,
   [request.getAllTopicListFromNameServer]: topicList,
+  [request.setMessageRequestMode]: setRequestMode,
+  [request.ackMessage]: ack,
+  [request.batchAckMessage]: batchAck,
+  [request.changeMessageInvisibleTime]: changeInvisible,
+  [request.peekMessage]: peek,
+  [request.pollingInfo]: pollingInfo,
 }
 
 /** Those that name their client, who may be another than the connection's so far. */
@@ -39,4 +46,5 @@ export const namedHandlers: Readonly<Record<number, NamedHandler>> = {
   [request.unregisterClient]: unregister,
   [request.lockBatchMq]: lock,
   [request.unlockBatchMq]: unlock,
+  [request.queryAssignment]: assignment,
 }

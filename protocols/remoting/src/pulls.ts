@@ -34,8 +34,10 @@ export interface PullHost {
   enter(frame: Frame, patience: Ms, more?: ContextExtras): Context | Promise<Context>
   answer(frame: Frame, answer: Answer): void
   refuse(frame: Frame, error: unknown): void
-  /** The reader does not keep up. */
-  readonly slow: boolean
+  /** Whether one more pull or pop of this connection may wait. */
+  mayPark(): boolean
+  /** The reader does not keep up, or is gone. */
+  isSlow(): boolean
 }
 
 /** The pulls of one connection. Parked ones are not work in flight; they end with the connection or when they are woken. */
@@ -57,7 +59,7 @@ export class Pulls {
   receive(frame: Frame): void | Promise<void> {
     const pull = toPull(frame, this.#gateway.limits)
     if (pull.wait === 0) return this.#atOnce(frame, pull, false)
-    if (this.#parked.size >= this.#gateway.limits.parked) return this.#atOnce(frame, { ...pull, wait: 0 }, true)
+    if (!this.#host.mayPark()) return this.#atOnce(frame, { ...pull, wait: 0 }, true)
     const parked: Parked = { frame, pull, abort: new AbortController() }
     this.#parked.add(parked)
     void this.#wait(parked)
@@ -91,7 +93,7 @@ export class Pulls {
         throw new Fault('limit', `more than ${this.#gateway.limits.parked} pulls wait`)
       this.#say(frame, pull, reply)
     } catch (error) {
-      const hold = this.#parked.size < this.#gateway.limits.parked ? holdOf(error, pull) : undefined
+      const hold = this.#host.mayPark() ? holdOf(error, pull) : undefined
       if (hold === undefined) return this.#host.refuse(frame, busyOf(error))
       this.#hold({ frame, pull, abort: new AbortController() }, hold)
     }
@@ -129,7 +131,7 @@ export class Pulls {
   /** What a client cannot take now is not kept for it: its next pull is read when it has caught up. */
   #say(frame: Frame, pull: Pull, reply: Replies['read']): void {
     const any = reply.batch.count > 0
-    if (any && this.#host.slow) return this.#host.answer(frame, nothingNew(pull))
+    if (any && this.#host.isSlow()) return this.#host.answer(frame, nothingNew(pull))
     const parts = any ? recordsOf(reply.batch, this.#host.desk.store, this.#gateway) : undefined
     this.#host.answer(frame, toPullAnswer(pull, reply, parts))
   }

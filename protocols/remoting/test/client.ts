@@ -1,5 +1,5 @@
-import { defaultLimits, type Gateway, type Protocol } from '@sluice/core'
-import { encodeFrame, type Frame, isResponse, request } from '@sluice/remoting'
+import type { Gateway, Protocol } from '@sluice/core'
+import { encodeFrame, FRAME_BYTES_MAX, type Frame, isResponse, request } from '@sluice/remoting'
 import { connect, fakePeer, type Wire } from '@sluice/testkit'
 import { remotingCodec } from '../src/codec.ts'
 
@@ -20,7 +20,7 @@ export class RemotingClient {
 
   constructor(wire: Wire) {
     this.wire = wire
-    const decoder = remotingCodec(defaultLimits).decoder()
+    const decoder = remotingCodec({ frameBytes: FRAME_BYTES_MAX }).decoder()
     wire.socket.on('data', (chunk: Buffer) => decoder.decode(chunk, (frame) => this.#take(frame)))
   }
 
@@ -128,4 +128,25 @@ export const heartbeatBody = (
   clientID,
   producerDataSet: producers.map((groupName) => ({ groupName })),
   consumerDataSet: consumers,
+})
+
+export const popFields = (topic: string, group: string, more: Record<string, string | number> = {}) => ({
+  consumerGroup: group,
+  topic,
+  queueId: -1,
+  maxMsgNums: 32,
+  invisibleTime: 60_000,
+  pollTime: 0,
+  bornTime: 0,
+  initMode: 0,
+  ...more,
+})
+
+/** The fields of an ACK_MESSAGE or CHANGE_MESSAGE_INVISIBLETIME, as clients make them of a receipt. */
+export const receiptFields = (group: string, topic: string, receipt: string) => ({
+  consumerGroup: group,
+  topic,
+  queueId: receipt.split(' ')[6] ?? '',
+  offset: receipt.split(' ')[7] ?? '',
+  extraInfo: receipt,
 })

@@ -59,7 +59,8 @@ export class Pool {
   readonly #hooks: Hooks
   #ready: Item[] = []
   readonly #held = new Map<number, Held>()
-  #leases = 0
+  /** When each was held last, so that two leases of one message are told apart. */
+  readonly #heldAt = new Map<number, EpochMs>()
 
   constructor(topic: string, spec: () => GroupSpec, hooks: Hooks) {
     this.#topic = topic
@@ -120,29 +121,35 @@ export class Pool {
   /** @returns the new receipt where the lease lives on. @throws Fault 'receiptExpired', 'invalid' */
   settle(lease: Lease, outcome: Outcome, message: StoredMessage | undefined): Lease | undefined {
     this.#expire()
-    const held = this.#held.get(lease.place)
+    const held = this.#heldBy(lease)
     const { now, dead } = this.#hooks
     if (lease.poppedAt === 0) return this.#sendBack(lease, outcome, message)
-    if (!held || held.lease.revive !== lease.revive) throw expired()
+    if (!held || held.lease.poppedAt !== lease.poppedAt) throw expired()
     if (outcome.kind === 'received') throw new Fault('invalid', 'a group has no half-done deliveries')
     if (outcome.kind !== 'retry') {
-      this.#held.delete(lease.place)
+      this.#held.delete(held.lease.place)
       if (outcome.kind === 'dead') dead(lease.group, held.item.message)
       return undefined
     }
     const spec = this.#spec()
     if (outcome.counts && held.item.attempt >= (outcome.limit ?? spec.maxAttempts)) {
-      this.#held.delete(lease.place)
+      this.#held.delete(held.lease.place)
       dead(lease.group, held.item.message)
       return undefined
     }
     const after = outcome.after ?? backoffOf(spec, held.item.attempt)
     if (after === 0) {
-      this.#held.delete(lease.place)
+      this.#held.delete(held.lease.place)
       this.offer(held.item.message, held.item.attempt + (outcome.counts ? 1 : 0))
       return undefined
     }
     return this.#hold(held.item, now(), after, outcome.counts, undefined)
+  }
+
+  /** Where a message is said by its place, or by queue and offset alone. */
+  #heldBy({ place, queue, offset }: Lease): Held | undefined {
+    if (place >= 0) return this.#held.get(place)
+    return [...this.#held.values()].find(({ lease }) => lease.queue === queue && lease.offset === offset)
   }
 
   /** A session is gone: what it held for as long as it lives comes back. */
@@ -178,6 +185,8 @@ export class Pool {
 
   #hold(item: Item, now: EpochMs, span: number, counts: boolean, session: Session | undefined): Lease {
     const { message, attempt } = item
+    const poppedAt = Math.max(now, (this.#heldAt.get(message.place) ?? 0) + 1)
+    this.#heldAt.set(message.place, poppedAt)
     const lease: Lease = {
       of: 'group',
       node: NODE,
@@ -187,10 +196,10 @@ export class Pool {
       offset: message.offset,
       place: message.place,
       first: message.offset,
-      poppedAt: now,
+      poppedAt,
       invisible: Number.isFinite(span) ? span : 0,
-      revive: ++this.#leases, // tells two leases of one millisecond apart
-      retry: attempt > 1 ? 1 : 0,
+      revive: 0,
+      retry: 0,
       attempt,
     }
     this.#held.set(message.place, { item, lease, until: now + span, counts, session })
