@@ -4,7 +4,7 @@ import { type RunningGateway, startGateway } from '@sluice/gateway'
 import type { MessageView } from 'rocketmq-client-nodejs'
 import sdk from 'rocketmq-client-nodejs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeProto } from '../../protocols/grpc/scripts/describe.ts'
+import { describeFiles, describeProto } from '../../protocols/grpc/scripts/describe.ts'
 import { descriptor } from '../../protocols/grpc/src/descriptor.ts'
 
 const { Producer, SimpleConsumer } = sdk as typeof import('rocketmq-client-nodejs')
@@ -64,9 +64,8 @@ describe('our description of the protocol', () => {
   })
 
   it('is made of its text', () => {
-    expect(readFileSync(new URL('../../protocols/grpc/src/descriptor.ts', import.meta.url), 'utf8')).toBe(
-      describeProto(),
-    )
+    const text = (name: string) => readFileSync(new URL(`../../protocols/grpc/src/${name}.ts`, import.meta.url), 'utf8')
+    expect([text('descriptor'), text('reflected')]).toEqual([describeProto(), describeFiles()])
   })
 })
 

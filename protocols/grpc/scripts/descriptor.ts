@@ -1,9 +1,10 @@
 /**
- * proto/messaging.proto → src/descriptor.ts, so that a start parses no text.
+ * proto/*.proto → src/descriptor.ts and src/reflected.ts, so that a start parses no text.
  *   npx node protocols/grpc/scripts/descriptor.ts
  */
 import { writeFileSync } from 'node:fs'
-import { describeProto } from './describe.ts'
+import { describeFiles, describeProto } from './describe.ts'
 
-const target = new URL('../src/descriptor.ts', import.meta.url)
-writeFileSync(target, describeProto())
+const write = (name: string, text: string) => writeFileSync(new URL(`../src/${name}.ts`, import.meta.url), text)
+write('descriptor', describeProto())
+write('reflected', describeFiles())

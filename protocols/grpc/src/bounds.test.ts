@@ -121,7 +121,7 @@ describe('a client costs at most', () => {
     const clients = new Clients(house.gateway)
     const who = (client: string) => ({ protocol: 'grpc', client, language: '', version: 0, peer: connection().peer })
     const principal = { name: 'p', tenant: '', super: false }
-    const forever = new Promise<void>(() => undefined)
+    const forever = { gone: new Promise<void>(() => undefined), goAway: () => undefined }
     await clients.of(who('a'), principal, forever)
     await clients.of(who('b'), principal, forever)
     await expect(clients.of(who('c'), principal, forever)).rejects.toThrow('over 2 clients')

@@ -1,31 +1,11 @@
-import {
-  type Context,
-  Fault,
-  type Gateway,
-  type Lease,
-  type Ms,
-  type Outcome,
-  type Principal,
-  type TopicInfo,
-} from '@sluice/core'
+import { type Context, Fault, type Gateway, type Ms, type Principal, type TopicInfo } from '@sluice/core'
 import type { Client, Clients } from './conversation.ts'
 import type { Exchange } from './exchange.ts'
-import { ok, statusOf, statusOfAll, statusOfStored } from './faults.ts'
+import { ok } from './faults.ts'
 import type { Groups } from './groups.ts'
 import { endpointsFor, toAssignments, toQueues } from './routes.ts'
 import { checkGroup, checkTopic } from './rules.ts'
-import { checkInvisible, toPublish } from './translate.ts'
-import type {
-  AckMessageRequest,
-  ChangeInvisibleDurationRequest,
-  ForwardToDeadLetterRequest,
-  HeartbeatRequest,
-  QueryAssignmentRequest,
-  QueryRouteRequest,
-  Resource,
-  SendMessageRequest,
-  Status,
-} from './wire.ts'
+import type { HeartbeatRequest, QueryAssignmentRequest, QueryRouteRequest, Resource, Status } from './wire.ts'
 
 /** What every call has at hand. */
 export interface Hall {
@@ -97,80 +77,5 @@ export const heartbeat: Unary<HeartbeatRequest> = async (request, asker, hall) =
 
 export const notifyClientTermination: Unary<object> = async (_, { client }, { clients }) => {
   clients.end(client)
-  return { status: ok }
-}
-
-/** Entries in the order of the messages, which is how Java finds its own; ids come back as they were sent. */
-export const sendMessage: Unary<SendMessageRequest> = async (request, asker, hall) => {
-  const { gateway } = hall
-  const now = gateway.clock.now()
-  const publish = toPublish(request, { limits: gateway.limits, now, address: asker.address })
-  const { stored } = await gateway.handle(publish, contextOf(asker, hall))
-  const entries = publish.messages.map(({ id }, at) => {
-    const result = stored[at] ?? new Fault('internal', 'a message without a result')
-    return {
-      status: statusOfStored(result),
-      message_id: id as string,
-      offset: Fault.is(result) ? 0 : result.offset,
-    }
-  })
-  return { status: statusOfAll(entries), entries }
-}
-
-/** One command for all handles that are ours; answers in the order of the entries. */
-export const ackMessage: Unary<AckMessageRequest> = async (request, asker, hall) => {
-  const results: Status[] = []
-  const leases: { readonly at: number; readonly lease: Lease }[] = []
-  request.entries.forEach(({ receipt_handle }, at) => {
-    try {
-      leases.push({ at, lease: hall.gateway.seal.openLease(receipt_handle ?? '') })
-      results.push(ok)
-    } catch (error) {
-      results.push(statusOf(error))
-    }
-  })
-  if (leases.length > 0) {
-    const receipts = leases.map(({ lease }) => lease)
-    const { failed } = await hall.gateway.handle(
-      { kind: 'settle', receipts, outcome: { kind: 'accept' } },
-      contextOf(asker, hall),
-    )
-    for (const { at, fault } of failed) results[leases[at]!.at] = statusOf(fault)
-  }
-  const entries = request.entries.map(({ message_id, receipt_handle }, at) => ({
-    message_id: message_id ?? '',
-    receipt_handle: receipt_handle ?? '',
-    status: results[at] as Status,
-  }))
-  if (entries.length === 0) throw new Fault('invalid', 'no entries')
-  return { status: statusOfAll(entries), entries }
-}
-
-/** @throws Fault of its one receipt */
-const settleOne = async (handle: string | undefined, outcome: Outcome, asker: Asker, hall: Hall) => {
-  const lease = hall.gateway.seal.openLease(handle ?? '')
-  const { failed, renewed } = await hall.gateway.handle(
-    { kind: 'settle', receipts: [lease], outcome },
-    contextOf(asker, hall),
-  )
-  if (failed[0]) throw failed[0].fault
-  return renewed?.[0]
-}
-
-/** A simple consumer keeps the handle of the answer even when it is a refusal: it always gets one that may still work. */
-export const changeInvisibleDuration: Unary<ChangeInvisibleDurationRequest> = async (request, asker, hall) => {
-  const { receipt_handle = '', suspend } = request
-  try {
-    const after = checkInvisible(request.invisible_duration, 0)
-    const renewed = await settleOne(receipt_handle, { kind: 'retry', after, counts: !suspend }, asker, hall)
-    const handle = renewed?.of === 'group' ? hall.gateway.seal.lease(renewed) : receipt_handle
-    return { status: ok, receipt_handle: handle }
-  } catch (error) {
-    return { status: hall.refuse(error), receipt_handle }
-  }
-}
-
-export const forwardToDeadLetter: Unary<ForwardToDeadLetterRequest> = async (request, asker, hall) => {
-  await settleOne(request.receipt_handle, { kind: 'dead' }, asker, hall)
   return { status: ok }
 }

@@ -74,8 +74,8 @@ export class GrpcConnection implements Connection {
     if (this.state === 'told') this.#announce(session)
   }
 
-  open(stream: ServerHttp2Stream, telemetry: boolean): Exchange {
-    const exchange = new Exchange(stream, telemetry, this.#gateway.clock.now(), {
+  open(stream: ServerHttp2Stream, lasting: boolean): Exchange {
+    const exchange = new Exchange(stream, lasting, this.#gateway.clock.now(), {
       worked: (change) => {
         this.#working += change
       },
@@ -132,14 +132,15 @@ export class GrpcConnection implements Connection {
       return
     }
     for (const exchange of this.#exchanges.values()) {
-      const slow = exchange.asking && !exchange.telemetry && now - exchange.since > frameMs
+      const slow = exchange.asking && !exchange.lasting && now - exchange.since > frameMs
       const stalled = exchange.stalledSince !== undefined && now - exchange.stalledSince > stallMs
       if (slow || stalled) exchange.cancel()
     }
   }
 
   /**
-   * First of two: new streams are served, but the peer is asked for none. Then polls come back, in that order. The
+   * First of two: new streams are served, but the peer is asked for none. Then polls come back, in that order,
+   * and clients that know how are asked to reconnect. The
    * second follows by itself.
    */
   #announce(session: ServerHttp2Session): void {
@@ -153,7 +154,10 @@ export class GrpcConnection implements Connection {
       clock.after(RACE_MS, () => this.#close(session))
     }
     if (!session.ping(heard)) heard()
-    for (const exchange of this.#exchanges.values()) exchange.wake()
+    for (const exchange of this.#exchanges.values()) {
+      exchange.wake()
+      exchange.reconnect?.()
+    }
   }
 
   /** Second: the true last stream. The session ends by itself with the last of its streams. */
@@ -165,13 +169,13 @@ export class GrpcConnection implements Connection {
   }
 
   /**
-   * Telemetry ends last of all: clients open a new stream within a second, some only after minutes. Streams that the peer
+   * Telemetry and watches end last of all: clients open a new stream within a second, some only after minutes. Streams that the peer
    * leaves half-open after that do not keep us.
    */
   #lastWords(): void {
     if (this.#lingering || this.#working > 0) return
     for (const exchange of this.#exchanges.values()) exchange.wake()
-    for (const { telemetry } of this.#exchanges.values()) if (!telemetry) return
+    for (const { lasting } of this.#exchanges.values()) if (!lasting) return
     this.#lingering = true
     for (const exchange of this.#exchanges.values()) exchange.finish?.()
     this.#gateway.clock.after(LINGER_MS, () => this.socket.destroy())

@@ -5,10 +5,13 @@ import {
   type Gateway,
   type Membership,
   type Ms,
-  type Notice,
   type Principal,
   type Session,
 } from '@sluice/core'
+import type { Asker, Hall } from './calls.ts'
+import { Line } from './line.ts'
+import { type LiteInbox, LiteInboxes } from './lite.ts'
+import { told } from './notices.ts'
 import { checkGroup } from './rules.ts'
 import { consumerOf, toMembership } from './settings.ts'
 import { type HeartbeatRequest, type Settings, toMs } from './wire.ts'
@@ -20,6 +23,12 @@ const AWAY: Ms = 2_000
 /** Default of all clients, where their settings did not come here. */
 const REQUEST_TIMEOUT: Ms = 3_000
 
+/** A connection as far as a client needs it. */
+export interface Wire {
+  readonly gone: Promise<void>
+  goAway(reason: 'draining'): void
+}
+
 /**
  * One client id of one principal, on any number of connections and telemetry streams. Its settings may have gone to
  * another process: everything is served without them.
@@ -27,31 +36,59 @@ const REQUEST_TIMEOUT: Ms = 3_000
 export class Client {
   readonly key: string
   readonly session: Session
+  readonly line: Line
   seenAt: EpochMs
-  /** Connections on which it spoke and that are open, by their end. */
-  readonly #connections = new Set<Promise<void>>()
+  /** Connections on which it spoke and that are open. */
+  readonly #connections = new Set<Wire>()
+  readonly #inboxes = new LiteInboxes()
   #settings: Settings | undefined
   #version = 0
 
-  constructor(key: string, session: Session, seenAt: EpochMs) {
+  constructor(key: string, session: Session, { clock }: Pick<Gateway, 'clock'>) {
     this.key = key
     this.session = session
-    this.seenAt = seenAt
+    this.line = new Line(clock)
+    this.seenAt = clock.now()
   }
 
   get connected(): boolean {
     return this.#connections.size > 0
   }
 
-  /** It speaks, on a connection that lasts until `gone`. */
-  spoke(gone: Promise<void>, now: () => EpochMs): void {
+  /** Whether it said that it consumes lite topics. Its group says so as well, when it is configured. */
+  get lite(): boolean {
+    return liteTypes.has(this.#settings?.client_type)
+  }
+
+  /** Whether a `reconnect_endpoints_command` makes it leave a connection that is told to go away. */
+  get reconnects(): boolean {
+    if (this.#settings?.user_agent?.language === 'NODE_JS') return true
+    return this.session.language === 'JAVA' && this.session.version >= 50_201
+  }
+
+  /** It speaks on a connection. */
+  spoke(connection: Wire, now: () => EpochMs): void {
     this.seenAt = now()
-    if (this.#connections.has(gone)) return
-    this.#connections.add(gone)
-    void gone.then(() => {
-      this.#connections.delete(gone)
+    if (this.#connections.has(connection)) return
+    this.#connections.add(connection)
+    void connection.gone.then(() => {
+      this.#connections.delete(connection)
       this.seenAt = now()
     })
+  }
+
+  /** Asks for other connections, after which it is who it then says it is. */
+  sendAway(): void {
+    for (const connection of this.#connections) connection.goAway('draining')
+  }
+
+  /** Where deliveries of lite topics wait for it. @throws Fault of `open` */
+  inbox(group: string, asker: Asker, hall: Hall): Promise<LiteInbox> {
+    return this.#inboxes.of(group, asker, hall)
+  }
+
+  forgetInbox(group: string): void {
+    this.#inboxes.forget(group)
   }
 
   /** What a poll without a time of its own is shortened by. */
@@ -78,7 +115,14 @@ export class Client {
   }
 }
 
-const served: ReadonlySet<unknown> = new Set(['PRODUCER', 'PUSH_CONSUMER', 'SIMPLE_CONSUMER'])
+const liteTypes: ReadonlySet<unknown> = new Set(['LITE_PUSH_CONSUMER', 'LITE_SIMPLE_CONSUMER'])
+const served: ReadonlySet<unknown> = new Set([
+  'PRODUCER',
+  'PUSH_CONSUMER',
+  'SIMPLE_CONSUMER',
+  'PULL_CONSUMER',
+  ...liteTypes,
+])
 
 const checkClientType = (type: string | number | undefined): void => {
   if (type !== undefined && !served.has(type)) {
@@ -100,7 +144,7 @@ export class Clients {
   }
 
   /** Admitted once, however many requests ask at the same time. @throws Fault 'unauthenticated', 'limit' */
-  async of(who: Credentials, principal: Principal, connectionGone: Promise<void>): Promise<Client> {
+  async of(who: Credentials, principal: Principal, connection: Wire): Promise<Client> {
     const key = `${principal.tenant}\n${principal.name}\n${who.client}`
     let client = this.#clients.get(key)
     if (!client) {
@@ -110,7 +154,7 @@ export class Clients {
       this.#clients.set(key, (client = this.#admit(key, who)))
     }
     const known = client instanceof Promise ? await client : client
-    known.spoke(connectionGone, this.#gateway.clock.now)
+    known.spoke(connection, this.#gateway.clock.now)
     return known
   }
 
@@ -134,20 +178,14 @@ export class Clients {
 
   async #admit(key: string, who: Credentials): Promise<Client> {
     try {
-      const session = await this.#gateway.admit(who, told)
-      const client = new Client(key, session, this.#gateway.clock.now())
+      const notified: Session['notify'] = async (notice) => client && told(notice, client, this.#gateway)
+      let client: Client | undefined
+      client = new Client(key, await this.#gateway.admit(who, notified), this.#gateway)
       this.#clients.set(key, client)
       return client
     } catch (error) {
       this.#clients.delete(key)
       throw error
     }
-  }
-}
-
-/** Rebalancing and resets concern clients that hold queues; these poll. */
-const told = async (notice: Notice): Promise<undefined> => {
-  if (notice.kind === 'checkTransaction' || notice.kind === 'probe') {
-    throw new Fault('unsupported', `${notice.kind} is not asked of gRPC clients yet`)
   }
 }

@@ -12,37 +12,39 @@ export interface ExchangeOwner {
 }
 
 /**
- * One HTTP/2 stream: a call, or a client's telemetry, which lives as long as the client. Work until its stream is closed,
- * that is until the answer has left, but for polls that wait and for telemetry.
+ * One HTTP/2 stream: a call, or one that lasts as long as its client (telemetry, a health watch). Work until its stream is
+ * closed, that is until the answer has left, but for polls that wait and for those that last.
  */
 export class Exchange {
   readonly stream: ServerHttp2Stream
-  readonly telemetry: boolean
+  readonly lasting: boolean
   readonly since: EpochMs
   readonly ended: Promise<Ending>
   /** Set while the answer waits for the peer to take some of it. */
   stalledSince: EpochMs | undefined
-  /** Ends our half of a telemetry stream. */
+  /** Ends our half of a stream that lasts. */
   finish: (() => void) | undefined
+  /** Asks the client to go elsewhere, where it knows how. */
+  reconnect: (() => void) | undefined
   readonly #owner: ExchangeOwner
   #held = 0
   #asked = false
   #over = false
   #parked: AbortController | undefined
 
-  constructor(stream: ServerHttp2Stream, telemetry: boolean, since: EpochMs, owner: ExchangeOwner) {
+  constructor(stream: ServerHttp2Stream, lasting: boolean, since: EpochMs, owner: ExchangeOwner) {
     this.stream = stream
-    this.telemetry = telemetry
+    this.lasting = lasting
     this.since = since
     this.#owner = owner
-    if (!telemetry) owner.worked(1)
+    if (!lasting) owner.worked(1)
     stream.on('data', (chunk: Buffer) => this.#hold(chunk.length))
     this.ended = new Promise((resolve) => {
       stream.once('close', () => {
         this.#over = true
         this.taken()
         this.#parked?.abort()
-        if (!telemetry && !this.#parked) owner.worked(-1)
+        if (!lasting && !this.#parked) owner.worked(-1)
         resolve(stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR ? 'whole' : 'broken')
       })
     })
@@ -97,7 +99,7 @@ export class Exchange {
   }
 
   #hold(bytes: number): void {
-    if (this.telemetry || this.#asked) return
+    if (this.lasting || this.#asked) return
     this.#held += bytes
     this.#owner.held(bytes)
   }

@@ -1,10 +1,10 @@
 import type { ServerWritableStream } from '@grpc/grpc-js'
-import { type Delivered, Fault, losses, type Receipt } from '@sluice/core'
+import { type CommandOf, type Delivered, Fault, losses, type Receipt, type ReplyTo, waitOf } from '@sluice/core'
 import { type Asker, contextOf, type Hall } from './calls.ts'
 import type { Exchange } from './exchange.ts'
 import { noMessage, ok } from './faults.ts'
 import { checkGroup } from './rules.ts'
-import { fromDelivered, toPop } from './translate.ts'
+import { fromDelivered, sealed, toPop } from './translate.ts'
 import { fromMs, type ReceiveMessageRequest, type ReceiveMessageResponse } from './wire.ts'
 
 type Stream = ServerWritableStream<ReceiveMessageRequest, ReceiveMessageResponse>
@@ -19,7 +19,7 @@ const POLL_PATIENCE = 5_000
  */
 export const receiveMessage = async (stream: Stream, asker: Asker, hall: Hall): Promise<void> => {
   const { gateway } = hall
-  const answer = new Answer(stream, asker.exchange, gateway.clock)
+  const answer = new Answer<ReceiveMessageResponse>(stream, asker.exchange, gateway.clock)
   let delivered: readonly Delivered[] = []
   try {
     delivered = await poll(stream.request, asker, hall)
@@ -31,25 +31,39 @@ export const receiveMessage = async (stream: Stream, asker: Asker, hall: Hall): 
     await answer.write({ status: hall.refuse(error) })
   }
   await answer.write({ delivery_timestamp: fromMs(gateway.clock.now()) })
-  asker.exchange.stalledSince = gateway.clock.now()
-  stream.end()
+  answer.end()
   if ((await asker.exchange.ended) === 'broken') await giveBack(delivered, asker, hall)
 }
 
 const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): Promise<readonly Delivered[]> => {
-  const { client, principal, exchange, left, told } = asker
-  const { gateway } = hall
+  const { client, left, told } = asker
   const group = await hall.groups.of(checkGroup(request.group), contextOf(asker, hall))
-  const { requestTimeout } = client
-  const pop = toPop(request, { left, requestTimeout, fifo: group?.fifo ?? false, limits: gateway.limits })
+  const lite = client.lite || group?.lite !== undefined
+  const inbox = lite ? await client.inbox(request.group?.name ?? '', asker, hall) : undefined
+  const help = { left, requestTimeout: client.requestTimeout, fifo: group?.fifo ?? false, inbox }
+  const pop = toPop(request, { ...help, limits: hall.gateway.limits })
   if (told) pop.wait = 0
+  try {
+    return [...((await polled(asker, hall, pop))?.batch ?? [])]
+  } catch (error) {
+    // The client asked by another gateway meanwhile: the next poll opens its inbox anew.
+    if (lite) client.forgetInbox(request.group?.name ?? '')
+    throw error
+  }
+}
+
+/** Parked until there is something; undefined: woken by a drain, or asked by nobody any more. */
+export const polled = async <K extends 'pop' | 'read'>(
+  { client, principal, exchange }: Asker,
+  { gateway }: Hall,
+  command: CommandOf<K>,
+): Promise<ReplyTo<K> | undefined> => {
   const signal = exchange.park()
   try {
-    const context = gateway.context(client.session, pop.wait + POLL_PATIENCE, { signal, principal })
-    return [...(await gateway.handle(pop, context)).batch]
+    const context = gateway.context(client.session, waitOf(command) + POLL_PATIENCE, { signal, principal })
+    return await gateway.handle<K>(command, context)
   } catch (error) {
-    // Woken by a drain, or asked by nobody any more: in both cases there is nothing to tell but "no message".
-    if (signal.aborted) return []
+    if (signal.aborted) return undefined
     throw error
   } finally {
     exchange.resumed()
@@ -58,10 +72,11 @@ const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): P
 
 const messageOf = (delivered: Delivered, request: ReceiveMessageRequest, { gateway }: Hall): ReceiveMessageResponse => {
   const { message, receipt } = delivered
-  if (receipt?.of !== 'group') throw new Fault('internal', 'a delivery without a lease')
+  if (!receipt) throw new Fault('internal', 'a delivery without a receipt')
   for (const field of losses(message, 'grpc')) gateway.lost(message.via ?? 'remoting', 'grpc', field)
   const topic = request.message_queue?.topic ?? { name: message.topic }
-  return { message: fromDelivered(delivered, gateway.seal.lease(receipt), topic) }
+  const lite = receipt.of === 'inbox'
+  return { message: fromDelivered(delivered, topic, { handle: sealed(receipt, gateway.seal), lite }) }
 }
 
 /** Uncounted where the broker can; what then still fails comes back at the end of its invisible time. */
@@ -80,15 +95,20 @@ const giveBack = async (delivered: readonly Delivered[], asker: Asker, { gateway
   })
 }
 
+interface Writable<Part> {
+  write(part: Part, written: () => void): unknown
+  end(): void
+}
+
 /** Writes under the peer's flow control. */
-class Answer {
-  readonly #stream: Stream
+export class Answer<Part> {
+  readonly #stream: Writable<Part>
   readonly #exchange: Exchange
   readonly #clock: { now(): number }
   #pending = 0
   #wake: (() => void) | undefined
 
-  constructor(stream: Stream, exchange: Exchange, clock: { now(): number }) {
+  constructor(stream: Writable<Part>, exchange: Exchange, clock: { now(): number }) {
     this.#stream = stream
     this.#exchange = exchange
     this.#clock = clock
@@ -96,7 +116,7 @@ class Answer {
   }
 
   /** Resolves when more may be written. False: nobody reads it any more. */
-  async write(part: ReceiveMessageResponse, bytes = 0): Promise<boolean> {
+  async write(part: Part, bytes = 0): Promise<boolean> {
     if (this.#exchange.over) return false
     this.#pending += bytes
     this.#stream.write(part, () => {
@@ -113,5 +133,11 @@ class Answer {
       this.#exchange.stalledSince = undefined
     }
     return !this.#exchange.over
+  }
+
+  /** What was written goes on its way; a peer that does not take it has the patience for readers. */
+  end(): void {
+    this.#exchange.stalledSince = this.#clock.now()
+    this.#stream.end()
   }
 }

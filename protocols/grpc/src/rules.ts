@@ -7,9 +7,11 @@ const GROUP_MAX = 120
 const PROPERTIES_MAX = 128
 const PROPERTY_BYTES_MAX = 16 * 1024
 const MESSAGE_GROUP_BYTES_MAX = 63
+export const LITE_TOPIC_MAX = 64
 const DELAY_MAX: Ms = 24 * 3_600_000
 const CHECK_AFTER_MAX: Ms = 3_600_000
 
+const liteRule = /^[A-Za-z0-9_-]+$/
 const nameRule = /^[%|a-zA-Z0-9_-]+$/
 const systemTopic = /^(TBW102|SCHEDULE_TOPIC_XXXX|SELF_TEST_TOPIC|OFFSET_MOVED_EVENT|rmq_sys_.*|RMQ_SYS_.*)$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -50,6 +52,14 @@ export const checkGroup = (resource: Resource | undefined): string => {
   return name
 }
 
+/** @throws Fault 'invalid' about 'liteTopic' */
+export const checkLiteTopic = (name: string): string => {
+  if (!liteRule.test(name) || name.length > LITE_TOPIC_MAX) {
+    throw invalid('liteTopic', `has 1 to ${LITE_TOPIC_MAX} characters of a-z A-Z 0-9 _ -`)
+  }
+  return name
+}
+
 /** The rules for a message, in the order in which RocketMQ's proxy applies them. @throws Fault in this protocol's terms */
 export const checkMessage = (message: WireMessage, limits: Pick<Limits, 'bodyBytes'>, now: EpochMs): void => {
   const system = message.system_properties ?? { keys: [] }
@@ -79,6 +89,7 @@ export const checkMessage = (message: WireMessage, limits: Pick<Limits, 'bodyByt
   ) {
     throw invalid('messageGroup', `is blank, over ${MESSAGE_GROUP_BYTES_MAX} bytes, or has a control character`)
   }
+  if (system.lite_topic !== undefined) checkLiteTopic(system.lite_topic)
 }
 
 const checkProperties = (

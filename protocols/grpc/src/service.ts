@@ -10,30 +10,41 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { fromJSON } from '@grpc/proto-loader'
-import { Fault } from '@sluice/core'
 import {
   type Asker,
-  ackMessage,
-  changeInvisibleDuration,
-  forwardToDeadLetter,
   type Hall,
   heartbeat,
   notifyClientTermination,
   queryAssignment,
   queryRoute,
-  sendMessage,
   type Unary,
 } from './calls.ts'
 import type { GrpcConnection } from './connection.ts'
 import { credentialsOf } from './credentials.ts'
 import { descriptor } from './descriptor.ts'
 import type { Exchange } from './exchange.ts'
+import { health } from './health.ts'
+import { syncLiteSubscription } from './lite.ts'
+import { getOffset, pullMessage, queryOffset, updateOffset } from './offsets.ts'
 import { receiveMessage } from './receive.ts'
+import { reflection } from './reflection.ts'
+import { endTransaction, recallMessage, sendMessage } from './sending.ts'
+import { ackMessage, changeInvisibleDuration, forwardToDeadLetter } from './settling.ts'
 import { type TelemetryStream, telemetry } from './telemetry.ts'
 import { dropEndlessTimeout } from './timeouts.ts'
-import type { ReceiveMessageRequest, ReceiveMessageResponse } from './wire.ts'
 
 const SERVICE = 'apache.rocketmq.v2.MessagingService'
+const HEALTH = 'grpc.health.v1.Health'
+const REFLECTION = 'grpc.reflection.v1.ServerReflection'
+/** The name before it was stable: older tools ask it first. */
+const REFLECTION_ALPHA = 'grpc.reflection.v1alpha.ServerReflection'
+/** Streams that last as long as their clients. */
+const lasting: ReadonlySet<unknown> = new Set([
+  `/${SERVICE}/Telemetry`,
+  `/${HEALTH}/Watch`,
+  `/${REFLECTION}/ServerReflectionInfo`,
+  `/${REFLECTION_ALPHA}/ServerReflectionInfo`,
+])
 /** Header by which a call finds the stream it came on; a client's own is overwritten. */
 const EXCHANGE = 'sluice-exchange'
 /** Telemetry streams of the clients on one connection, beside their calls and polls. */
@@ -69,7 +80,7 @@ export class Service {
       'grpc.max_send_message_length': -1,
       'grpc.keepalive_time_ms': KEEP_ALIVE_MS,
     })
-    this.#server.addService(definition(), this.#implementation())
+    this.#serve()
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
     this.#http2 = http2ServerOf(this.#server)
     this.#http2.prependListener('session', (session: ServerHttp2Session) => this.#entered(session))
@@ -105,11 +116,21 @@ export class Service {
     dropEndlessTimeout(headers)
     const connection = stream.session && this.#connections.get(stream.session as ServerHttp2Session)
     if (!connection) return
-    const exchange = connection.open(stream, headers[':path'] === `/${SERVICE}/Telemetry`)
+    const exchange = connection.open(stream, lasting.has(headers[':path']))
     const place = `${connection.id} ${stream.id}`
     headers[EXCHANGE] = place
     this.#places.set(place, { connection, exchange })
     void exchange.ended.then(() => this.#places.delete(place))
+  }
+
+  #serve(): void {
+    const described = definitions()
+    const placeOf = (call: object) => this.#placeOf(call as Call)
+    const tools = reflection(placeOf, [SERVICE, HEALTH, REFLECTION, REFLECTION_ALPHA])
+    this.#server.addService(described[SERVICE]!, this.#implementation())
+    this.#server.addService(described[HEALTH]!, health(placeOf))
+    this.#server.addService(described[REFLECTION]!, tools)
+    this.#server.addService(renamed(described[REFLECTION]!, REFLECTION_ALPHA), tools)
   }
 
   #implementation(): UntypedServiceImplementation {
@@ -119,18 +140,18 @@ export class Service {
       Heartbeat: this.#unary(heartbeat),
       NotifyClientTermination: this.#unary(notifyClientTermination),
       SendMessage: this.#unary(sendMessage),
+      EndTransaction: this.#unary(endTransaction),
+      RecallMessage: this.#unary(recallMessage),
       AckMessage: this.#unary(ackMessage),
       ChangeInvisibleDuration: this.#unary(changeInvisibleDuration),
       ForwardMessageToDeadLetterQueue: this.#unary(forwardToDeadLetter),
-      ReceiveMessage: (call: ServerWritableStream<ReceiveMessageRequest, ReceiveMessageResponse>) =>
-        void this.#receive(call),
+      UpdateOffset: this.#unary(updateOffset),
+      GetOffset: this.#unary(getOffset),
+      QueryOffset: this.#unary(queryOffset),
+      SyncLiteSubscription: this.#unary(syncLiteSubscription),
+      ReceiveMessage: this.#poll(receiveMessage),
+      PullMessage: this.#poll(pullMessage),
       Telemetry: (call: TelemetryStream) => void this.#telemetry(call),
-      PullMessage: (call: ServerWritableStream<object, object>) => {
-        this.#placeOf(call).exchange.taken()
-        call.write({ status: this.#hall.refuse(notServed('PullMessage')) })
-        call.end()
-      },
-      ...Object.fromEntries(unserved.map((name) => [name, this.#unary(async () => Promise.reject(notServed(name)))])),
     }
   }
 
@@ -158,14 +179,18 @@ export class Service {
     }
   }
 
-  async #receive(call: ServerWritableStream<ReceiveMessageRequest, ReceiveMessageResponse>): Promise<void> {
-    this.#placeOf(call).exchange.taken()
-    call.on('error', ignore)
-    try {
-      await receiveMessage(call, await this.#asker(call), this.#hall)
-    } catch (error) {
-      call.write({ status: this.#hall.refuse(error) })
-      call.end()
+  #poll<Request, Part extends object>(
+    answer: (call: ServerWritableStream<Request, Part>, asker: Asker, hall: Hall) => Promise<void>,
+  ) {
+    return async (call: ServerWritableStream<Request, Part | object>): Promise<void> => {
+      this.#placeOf(call).exchange.taken()
+      call.on('error', ignore)
+      try {
+        await answer(call, await this.#asker(call), this.#hall)
+      } catch (error) {
+        call.write({ status: this.#hall.refuse(error) })
+        call.end()
+      }
     }
   }
 
@@ -178,8 +203,9 @@ export class Service {
     await telemetry(stream, () => this.#asker(stream), this.#hall)
   }
 
-  #placeOf({ metadata }: Pick<Call, 'metadata'>): Place {
-    return this.#places.get(String(metadata.get(EXCHANGE)[0])) as Place
+  #placeOf({ metadata }: Pick<Call, 'metadata'>): Place & { readonly serving: boolean } {
+    const { connection, exchange } = this.#places.get(String(metadata.get(EXCHANGE)[0])) as Place
+    return { connection, exchange, serving: connection.state === 'serving' }
   }
 
   /** @throws Fault 'malformed', 'unauthenticated', 'limit' */
@@ -190,17 +216,15 @@ export class Service {
     const header = (name: string) => call.metadata.get(name)[0]?.toString()
     const who = credentialsOf(header, connection.peer)
     const principal = await gateway.authenticate(who)
-    const client = await clients.of(who, principal, connection.gone)
+    const client = await clients.of(who, principal, connection)
     const told = connection.state !== 'serving'
     return { client, principal, exchange, address: connection.peer.address, left, told }
   }
 }
 
-const unserved = ['UpdateOffset', 'GetOffset', 'QueryOffset', 'EndTransaction', 'RecallMessage', 'SyncLiteSubscription']
-const notServed = (what: string) => new Fault('unsupported', `${what} is not served here yet`)
 const ignore = () => undefined
 
-const definition = (): ServiceDefinition =>
+const definitions = () =>
   fromJSON(descriptor as Parameters<typeof fromJSON>[0], {
     keepCase: true,
     longs: String,
@@ -208,7 +232,12 @@ const definition = (): ServiceDefinition =>
     arrays: true,
     objects: true,
     oneofs: true,
-  })[SERVICE] as ServiceDefinition
+  }) as Readonly<Record<string, ServiceDefinition>>
+
+const renamed = (definition: ServiceDefinition, service: string): ServiceDefinition =>
+  Object.fromEntries(
+    Object.entries(definition).map(([name, method]) => [name, { ...method, path: `/${service}/${name}` }]),
+  )
 
 /** grpc-js has no door to it; a version that keeps it elsewhere is refused here and not found out by a Java client. */
 const http2ServerOf = (server: Server): Http2Server => {

@@ -1,5 +1,6 @@
 import type { GroupInfo, Limits, Membership, Ms } from '@sluice/core'
-import { checkGroup, checkTopic } from './rules.ts'
+import { QUOTA } from './lite.ts'
+import { checkGroup, checkTopic, LITE_TOPIC_MAX } from './rules.ts'
 import { BATCH_MAX, pollMax, toFilter } from './translate.ts'
 import { fromMs, type RetryPolicy, type Settings } from './wire.ts'
 
@@ -14,6 +15,8 @@ export const toMembership = ({ publishing, subscription, client_type }: Settings
   return consumerOf(checkGroup(subscription.group), client_type, topics)
 }
 
+const modes: Readonly<Record<string, 'push' | 'pull'>> = { PUSH_CONSUMER: 'push', PULL_CONSUMER: 'pull' }
+
 /** A consumer that we know by its heartbeat alone: its settings went to another process. */
 export const consumerOf = (
   group: string,
@@ -21,7 +24,7 @@ export const consumerOf = (
   topics: Membership['consumes'][number]['topics'] = [],
 ): Membership => ({
   produces: [],
-  consumes: [{ group, mode: clientType === 'PUSH_CONSUMER' ? 'push' : 'pop', model: 'cluster', from: 'min', topics }],
+  consumes: [{ group, mode: modes[String(clientType)] ?? 'pop', model: 'cluster', from: 'min', topics }],
 })
 
 const producerPolicy: RetryPolicy = {
@@ -75,6 +78,8 @@ export const toSettings = (asked: Settings, group: GroupInfo | undefined, limits
       fifo: group?.fifo ?? false,
       receive_batch_size: BATCH_MAX,
       long_polling_timeout: fromMs(pollMax(limits)),
+      lite_subscription_quota: group?.lite?.quota ?? QUOTA,
+      max_lite_topic_size: LITE_TOPIC_MAX,
     },
   }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import { Fault, type Ms } from '@sluice/core'
 import { type Asker, contextOf, type Hall } from './calls.ts'
@@ -14,13 +15,18 @@ export type TelemetryStream = ServerDuplexStream<TelemetryCommand, TelemetryComm
 export const telemetry = async (stream: TelemetryStream, asker: () => Promise<Asker>, hall: Hall): Promise<void> => {
   try {
     const who = await asker()
-    await eachOf(stream, async ({ settings: asked }) => {
-      who.client.seenAt = hall.gateway.clock.now()
-      // Answers to questions that we never ask yet are taken and dropped.
-      if (!asked) return
-      const answer = { status: ok, settings: await configure(asked, who, hall) }
+    const { client, exchange } = who
+    const say = (command: TelemetryCommand) => void stream.write(command)
+    void exchange.ended.then(() => client.line.closed(say))
+    await eachOf(stream, async (command) => {
+      client.seenAt = hall.gateway.clock.now()
+      if (!command.settings) return client.line.heard(command)
+      const answer = { status: ok, settings: await configure(command.settings, who, hall) }
       await write(stream, answer, who)
-      if (asked.user_agent?.language === 'NODE_JS') sayAgain(stream, answer, who, hall)
+      if (exchange.over) return
+      client.line.spoke(say)
+      if (client.reconnects) exchange.reconnect = () => say({ reconnect_endpoints_command: { nonce: randomUUID() } })
+      if (command.settings.user_agent?.language === 'NODE_JS') sayAgain(stream, answer, who, hall)
     })
   } catch (error) {
     stream.write({ status: hall.refuse(error) })

@@ -111,9 +111,16 @@ describe('SendMessage', () => {
     expect(refused({ tag: ' ', message_id: '' })).toBe(40004)
   })
 
-  it('says what is not served instead of storing something else', () => {
-    expect(refused({ message_type: 'TRANSACTION' })).toBe(50100)
-    expect(refused({ lite_topic: 'l' })).toBe(50100)
+  it('has a transaction by its type alone, and asks about it by its topic', () => {
+    const publish = (system: Partial<SystemProperties>) => toPublish(request(system), at)
+    const half = publish({ message_type: 'TRANSACTION', orphaned_transaction_recovery_duration: { seconds: '7' } })
+    expect([half.group, half.messages[0]?.half]).toEqual(['orders', { checkAfter: 7_000 }])
+    expect(publish({ message_type: 'TRANSACTION' }).messages[0]?.half).toEqual({})
+    expect(publish({ lite_topic: 'l' }).messages[0]?.path).toBe('l')
+    for (const other of [{ message_group: 'g' }, { priority: 1 }, { lite_topic: 'l' }, { delivery_timestamp: {} }]) {
+      expect(refused({ message_type: 'TRANSACTION', ...other })).toBe(40014)
+    }
+    for (const lite_topic of ['', ' ', 'a b', 'x'.repeat(65)]) expect(refused({ lite_topic })).toBe(40020)
   })
 
   it('takes a time that has passed, and the largest group', () => {
@@ -230,7 +237,7 @@ describe('a delivery', () => {
     bornHost: 'h',
   }
   const sent = (more: Partial<StoredMessage>, attempt = 1) =>
-    fromDelivered({ message: { ...stored, ...more }, attempt } as Delivered, 'HANDLE', { name: 'orders' })
+    fromDelivered({ message: { ...stored, ...more }, attempt } as Delivered, { name: 'orders' }, { handle: 'HANDLE' })
 
   it('has everything without which some client fails', () => {
     expect(sent({})).toEqual({

@@ -81,6 +81,8 @@ export interface Subscription {
   readonly fifo?: boolean
   readonly receive_batch_size?: number
   readonly long_polling_timeout?: Span
+  readonly lite_subscription_quota?: number
+  readonly max_lite_topic_size?: number
 }
 
 export interface RetryPolicy {
@@ -100,11 +102,19 @@ export interface Settings {
   readonly metric?: { readonly on: boolean }
 }
 
+/** Of `command` one is set, or none. What is asked by a nonce is answered by the same. */
 export interface TelemetryCommand {
   readonly status?: Status
-  /** Which of the fields below is set. */
-  readonly command?: string
   readonly settings?: Settings
+  // Answers of the client:
+  readonly thread_stack_trace?: { readonly nonce?: string; readonly thread_stack_trace?: string }
+  readonly verify_message_result?: { readonly nonce?: string }
+  // Commands to the client; Node answers the second by itself:
+  readonly recover_orphaned_transaction_command?: { readonly message: WireMessage; readonly transaction_id: string }
+  readonly verify_message_command?: { readonly nonce?: string; readonly message?: WireMessage }
+  readonly print_thread_stack_trace_command?: { readonly nonce: string }
+  readonly reconnect_endpoints_command?: { readonly nonce: string }
+  readonly notify_unsubscribe_lite_command?: { readonly lite_topic: string }
 }
 
 export interface QueryRouteRequest {
@@ -129,6 +139,8 @@ export interface SendResultEntry {
   readonly status: Status
   readonly message_id: string
   readonly offset: number
+  readonly transaction_id?: string
+  readonly recall_handle?: string
 }
 
 export interface ReceiveMessageRequest {
@@ -168,6 +180,55 @@ export interface ForwardToDeadLetterRequest {
   readonly topic?: Resource
   readonly receipt_handle?: string
   readonly message_id?: string
+}
+
+export interface EndTransactionRequest {
+  readonly topic?: Resource
+  readonly message_id?: string
+  readonly transaction_id?: string
+  readonly resolution?: string | number
+  readonly source?: string | number
+}
+
+export interface RecallMessageRequest {
+  readonly topic?: Resource
+  readonly recall_handle?: string
+}
+
+export interface PullMessageRequest {
+  readonly group?: Resource
+  readonly message_queue?: MessageQueue
+  readonly offset?: string | number
+  readonly batch_size?: number
+  readonly filter_expression?: FilterExpression
+  readonly long_polling_timeout?: Span
+}
+
+export interface PullMessageResponse {
+  readonly status?: Status
+  readonly message?: WireMessage
+  readonly next_offset?: number
+}
+
+export interface OffsetRequest {
+  readonly group?: Resource
+  readonly message_queue?: MessageQueue
+  readonly offset?: string | number
+  readonly query_offset_policy?: string | number
+  readonly timestamp?: Span
+}
+
+export interface SyncLiteSubscriptionRequest {
+  readonly action?: string | number
+  readonly topic?: Resource
+  readonly group?: Resource
+  readonly lite_topic_set: readonly string[]
+  readonly offset_option?: {
+    readonly policy?: string | number
+    readonly offset?: string | number
+    readonly tail_n?: string | number
+    readonly timestamp?: string | number
+  }
 }
 
 /** A 64-bit number that a `number` holds exactly. @throws Fault 'invalid' beyond 2^53 - 1 */
