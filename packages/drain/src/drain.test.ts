@@ -59,6 +59,7 @@ describe('drain', () => {
   let server: FakeServer
   let began: number
   const phases: Phase[] = []
+  const logged: unknown[] = []
   const connect = (id: string, how?: { busy?: number; leavesWhenTold?: boolean }) => {
     const connection = new FakeConnection(id, server, clock, how)
     server.open.add(connection)
@@ -77,7 +78,8 @@ describe('drain', () => {
   beforeEach(() => {
     clock = fakeClock()
     began = clock.now()
-    drain = createDrain(clock)
+    logged.length = 0
+    drain = createDrain(clock, { error: (event, fields) => void logged.push([event, fields]) })
     server = new FakeServer()
     drain.add('p', server)
     phases.length = 0
@@ -168,5 +170,45 @@ describe('drain', () => {
     drain.hurry()
     const { took } = await through(verdict)
     expect(took).toBeLessThanOrEqual(6_300)
+  })
+
+  it('is cut short at once when told so', async () => {
+    const busy = connect('busy', { busy: 1 })
+    const verdict = drain.drain(plan)
+    await clock.pass(100)
+    drain.hurry(0)
+    expect(await through(verdict)).toMatchObject({ clean: false, byProtocol: { p: { forced: 1 } } })
+    expect(busy.endedAt! - began).toBeLessThan(400)
+  })
+
+  it('tells how far it is', async () => {
+    expect(drain.tallies().p).toMatchObject({ told: 0, remaining: 0 })
+    for (const id of ['a', 'b']) connect(id, { busy: 1 })
+    expect(drain.tallies().p!.remaining).toBe(0)
+    const verdict = drain.drain(plan)
+    await clock.pass(16_000)
+    expect(drain.tallies().p).toMatchObject({ told: 2, forced: 0, remaining: 2 })
+    await through(verdict)
+    expect(drain.tallies().p).toMatchObject({ told: 2, forced: 2, remaining: 0 })
+  })
+
+  it('goes on when a protocol throws at being told, ended or closed, and names it', async () => {
+    const [deaf, stubborn] = [connect('deaf'), connect('stubborn')]
+    const bad = () => {
+      throw new Error('plugin')
+    }
+    deaf.goAway = bad
+    const { end } = stubborn
+    stubborn.end = (force) => (force ? end.call(stubborn, true) : bad())
+    server.close = () => Promise.reject(new Error('close'))
+    expect((await through(drain.drain(plan))).byProtocol.p).toMatchObject({ told: 2, forced: 0 })
+    expect([deaf.forced, stubborn.forced]).toEqual([true, true])
+    expect(logged).toEqual(Array.from({ length: 3 }, () => ['plugin.failed', expect.objectContaining({ plugin: 'p' })]))
+  })
+
+  it('leaves a server behind that does not close', async () => {
+    server.close = () => new Promise(() => undefined)
+    expect((await through(drain.drain(plan))).took).toBeLessThan(11_000)
+    expect(logged).toEqual([['plugin.failed', { plugin: '', error: expect.stringContaining('does not close') }]])
   })
 })

@@ -1,6 +1,7 @@
-import type { Clock, Connection, Ms, ProtocolServer } from '@sluice/core'
+import type { Clock, Connection, Log, Ms, ProtocolServer } from '@sluice/core'
 
-export type Phase = 'serving' | 'leaving' | 'announcing' | 'settling' | 'closed'
+export const phases = ['serving', 'leaving', 'announcing', 'settling', 'closed'] as const
+export type Phase = (typeof phases)[number]
 
 export interface DrainPlan {
   /** Not ready any more, still serving all: time for the load balancer to look away. */
@@ -16,7 +17,7 @@ export interface Tally {
   readonly told: number
   /** Gone by themselves, or ended while nothing was in flight. */
   readonly obeyed: number
-  /** Ended at the deadline although something was in flight or the peer did not read. */
+  /** Ended at the deadline although something was in flight. */
   readonly forced: number
   /** What was in flight on those. */
   readonly inflightAtClose: number
@@ -37,16 +38,20 @@ export interface DrainController {
   onPhase(listener: (phase: Phase) => void): void
   /** A pump gave messages back. Counted from the moment that the drain was asked for. */
   returned(name: string, messages: number): void
+  /** As it is now, by protocol: complete only in the verdict. `remaining`: connections that the drain still waits for. */
+  tallies(): Readonly<Record<string, Tally & { readonly remaining: number }>>
   /** Once; a second call gets the promise of the first. Resolves when every connection is gone. */
   drain(plan: DrainPlan): Promise<Verdict>
-  /** A second signal: what is left of each phase is cut to two seconds. */
-  hurry(): void
+  /** A second signal: what is left of each phase is cut to `most`; two seconds unless said otherwise. */
+  hurry(most?: Ms): void
 }
 
 const TICK: Ms = 50
 const HURRY: Ms = 2_000
 /** A client that was told needs a moment to move: its connection is not ended before, even when idle. */
 const GRACE: Ms = 1_000
+/** A server has so long to close when its connections are gone. */
+const CLOSE: Ms = 5_000
 
 interface Counts {
   told: number
@@ -56,10 +61,12 @@ interface Counts {
   returned: number
 }
 
-export const createDrain = (clock: Clock): DrainController => new Drain(clock)
+/** `log` hears of protocols that fail at leaving: one that throws costs its connection, never the drain. */
+export const createDrain = (clock: Clock, log: Pick<Log, 'error'>): DrainController => new Drain(clock, log)
 
 class Drain implements DrainController {
   readonly #clock: Clock
+  readonly #log: Pick<Log, 'error'>
   readonly #servers = new Map<string, ProtocolServer>()
   readonly #counts = new Map<string, Counts>()
   readonly #listeners: ((phase: Phase) => void)[] = []
@@ -67,11 +74,13 @@ class Drain implements DrainController {
   readonly #told = new Map<Connection, { readonly name: string; readonly since: number }>()
   #phase: Phase = 'serving'
   #ends = Number.POSITIVE_INFINITY
-  #hurried = false
+  /** The most that a phase may still take. */
+  #most: Ms = Number.POSITIVE_INFINITY
   #running: Promise<Verdict> | undefined
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, log: Pick<Log, 'error'>) {
     this.#clock = clock
+    this.#log = log
   }
 
   get phase(): Phase {
@@ -97,9 +106,19 @@ class Drain implements DrainController {
     return this.#running
   }
 
-  hurry(): void {
-    this.#hurried = true
-    this.#ends = Math.min(this.#ends, this.#clock.now() + HURRY)
+  hurry(most: Ms = HURRY): void {
+    this.#most = Math.min(this.#most, most)
+    this.#ends = Math.min(this.#ends, this.#clock.now() + this.#most)
+  }
+
+  tallies(): Readonly<Record<string, Tally & { readonly remaining: number }>> {
+    const remaining = new Map<string, number>()
+    if (this.#phase !== 'serving') {
+      for (const [name] of this.#open()) remaining.set(name, (remaining.get(name) ?? 0) + 1)
+    }
+    return Object.fromEntries(
+      [...this.#counts].map(([name, counts]) => [name, { ...counts, remaining: remaining.get(name) ?? 0 }]),
+    )
   }
 
   async #run(plan: DrainPlan): Promise<Verdict> {
@@ -122,7 +141,7 @@ class Drain implements DrainController {
       return this.#empty()
     })
     this.#force()
-    await Promise.all([...this.#servers.values()].map((server) => server.close()))
+    await this.#closeAll()
     this.#enter('closed')
     return this.#verdict(this.#clock.now() - began)
   }
@@ -135,7 +154,7 @@ class Drain implements DrainController {
   /** Looks about every tick until `done` says so or the phase is over. */
   #during(phase: Phase, length: Ms, done: () => boolean): Promise<void> {
     this.#enter(phase)
-    this.#ends = this.#clock.now() + (this.#hurried ? Math.min(length, HURRY) : length)
+    this.#ends = this.#clock.now() + Math.min(length, this.#most)
     return new Promise((resolve) => {
       if (length === 0 || done()) return resolve()
       const stop = this.#clock.every(TICK, () => {
@@ -161,14 +180,54 @@ class Drain implements DrainController {
     if (this.#told.has(connection)) return
     this.#told.set(connection, { name, since: this.#clock.now() })
     this.#counts.get(name)!.told++
-    connection.goAway('draining')
+    this.#guarded(name, connection, () => connection.goAway('draining'))
+  }
+
+  /** A protocol that throws costs this connection. */
+  #guarded(name: string, connection: Connection, call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.#failed(name, error)
+      try {
+        connection.end(true)
+      } catch {
+        // Said once.
+      }
+    }
+  }
+
+  #failed(name: string, error: unknown): void {
+    this.#log.error('plugin.failed', {
+      plugin: name,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    })
+  }
+
+  /** A server that does not close in time is left behind. */
+  async #closeAll(): Promise<void> {
+    const closing = [...this.#servers].map(async ([name, server]) => {
+      try {
+        await server.close()
+      } catch (error) {
+        this.#failed(name, error)
+      }
+    })
+    let cancel = () => {}
+    const late = new Promise<'late'>((resolve) => {
+      cancel = this.#clock.after(CLOSE, () => resolve('late'))
+    })
+    if ((await Promise.race([Promise.all(closing), late])) === 'late')
+      this.#failed('', new Error('a server does not close'))
+    cancel()
   }
 
   /** Those that were told a moment ago and have nothing in flight may go; a busy one is left to finish. */
   #endIdle(): void {
     const now = this.#clock.now()
-    for (const [connection, { since }] of this.#told) {
-      if (connection.state !== 'closed' && connection.busy === 0 && now - since >= GRACE) connection.end(false)
+    for (const [connection, { name, since }] of this.#told) {
+      if (connection.state !== 'closed' && connection.busy === 0 && now - since >= GRACE)
+        this.#guarded(name, connection, () => connection.end(false))
     }
   }
 
@@ -180,7 +239,7 @@ class Drain implements DrainController {
         counts.forced++
         counts.inflightAtClose += connection.busy
       }
-      connection.end(true)
+      this.#guarded(name, connection, () => connection.end(true))
     }
   }
 

@@ -1,160 +1,155 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type AdminAction, type Context, Fault, type Handle, type TopicSpec } from '@sluice/core'
-import type { DrainController, Verdict } from '@sluice/drain'
+import { Fault, type FaultCode } from '@sluice/core'
+import { type AdminParts, type Answer, type Route, routesOf } from './adminRoutes.ts'
 
-export interface AdminParts {
+export interface AdminOptions extends AdminParts {
   readonly host: string
+  /** 0: any free one. */
   readonly port: number
-  readonly handle: Handle
-  readonly drain: DrainController
-  context(): Context
-  metrics(): string
-  /** Starts the drain; the process ends after it. */
-  leave(): Promise<Verdict>
 }
 
 export interface Admin {
   readonly port: number
+  /** Answers what it has been asked, then ends; a second at the most. */
   close(): Promise<void>
 }
 
-interface Answer {
-  readonly status: number
-  readonly body: object | string
-}
+/** Scrapers, health checks and people: more at once is nobody's wish. */
+const CONNECTIONS_MAX = 256
+const CLOSE_MS = 1_000
 
-type Route = (request: IncomingMessage, name: string) => Answer | Promise<Answer>
-
-const BODY_MAX = 64 * 1024
-
-/** Health, metrics and operation on a port of its own. Its connections never hold a drain open. */
-export const startAdmin = async (parts: AdminParts): Promise<Admin> => {
-  const routes = routesOf(parts)
-  const server = createServer((request, response) => {
-    void answer(routes, request).then(({ status, body }) => send(request, response, status, body))
+/**
+ * Health, metrics and operation on a port of its own. Its connections never hold a drain open.
+ * @throws what `listen` throws
+ */
+export const startAdmin = async (options: AdminOptions): Promise<Admin> => {
+  const routes = routesOf(options)
+  let answering = 0
+  let idle = () => {}
+  const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
+    answering++
+    response.once('close', () => {
+      if (--answering === 0) idle()
+    })
+    void answer(routes, request, options).then((reply) => send(request, response, reply))
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(parts.port, parts.host, resolve)
-  })
+  server.maxConnections = CONNECTIONS_MAX
+  await listening(server, options)
   return {
     port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeIdleConnections()
+      if (answering > 0) {
+        await new Promise<void>((resolve) => {
+          const cancel = setTimeout(resolve, CLOSE_MS)
+          idle = () => {
+            clearTimeout(cancel)
+            resolve()
+          }
+        })
+      }
+      server.closeAllConnections()
+      await closed
+    },
   }
 }
 
-const answer = async (routes: Readonly<Record<string, Route>>, request: IncomingMessage): Promise<Answer> => {
-  const method = request.method === 'HEAD' ? 'GET' : request.method
-  const path = (request.url ?? '').replace(/\?.*$/, '')
-  const topic = /^\/v1\/topics\/([^/]+)$/.exec(path)
-  const route = routes[`${method} ${topic ? '/v1/topics/:topic' : path}`]
-  if (!route) return problem(404, 'not-found', 'no such resource')
+const listening = (server: Server, { host, port }: AdminOptions): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, resolve)
+  })
+
+const answer = async (
+  routes: ReadonlyMap<string, Readonly<Record<string, Route>>>,
+  request: IncomingMessage,
+  { log }: AdminOptions,
+): Promise<Answer> => {
   try {
-    return await route(request, topic ? decodeURIComponent(topic[1]!) : '')
+    const { route, name } = find(routes, request)
+    return await route(request, name)
   } catch (error) {
-    const fault = Fault.from(error instanceof URIError ? new Fault('invalid', 'bad percent-encoding') : error)
-    return problem(statuses[fault.code] ?? 503, fault.code, fault.message)
+    if (error instanceof NotAllowed) return { ...problem(405, 'not-allowed', error.message), allow: error.allow }
+    const fault = Fault.from(error)
+    if (fault.code === 'internal') log.error('admin.failed', { url: request.url, error: String(fault.cause ?? fault) })
+    return problem(statuses[fault.code], fault.code, fault.code === 'internal' ? 'internal error' : fault.message)
   }
 }
 
-const statuses: Partial<Record<string, number>> = {
-  invalid: 400,
+class NotAllowed extends Error {
+  readonly allow: string
+  constructor(method: string | undefined, known: readonly string[]) {
+    super(`${method} is not one of ${known.join(', ')}`)
+    this.allow = known.join(', ')
+  }
+}
+
+/** @throws Fault 'notFound', 'forbidden', 'invalid'; NotAllowed */
+const find = (
+  routes: ReadonlyMap<string, Readonly<Record<string, Route>>>,
+  request: IncomingMessage,
+): { readonly route: Route; readonly name: string } => {
+  const path = (request.url ?? '').replace(/\?.*$/, '')
+  const one = /^\/v1\/topics\/([^/]+)$/.exec(path)?.[1]
+  const methods = routes.get(one === undefined ? path : '/v1/topics/{topic}')
+  if (!methods) throw new Fault('notFound', 'no such resource')
+  const method = request.method === 'HEAD' ? 'GET' : request.method!
+  const route = Object.hasOwn(methods, method) ? methods[method] : undefined
+  if (!route) {
+    const known = Object.keys(methods).flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]))
+    throw new NotAllowed(request.method, known)
+  }
+  // A page in somebody's browser can post to loopback without being asked; browsers say where such a request comes from.
+  if (method !== 'GET' && request.headers.origin !== undefined)
+    throw new Fault('forbidden', 'nothing is changed from a web page')
+  return { route, name: one === undefined ? '' : decoded(one) }
+}
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new Fault('invalid', 'bad percent-encoding', { about: 'topic' })
+  }
+}
+
+const statuses = {
   malformed: 400,
   tooLarge: 413,
+  unsupported: 501,
   unauthenticated: 401,
   forbidden: 403,
+  invalid: 400,
   topicNotFound: 404,
   groupNotFound: 404,
+  receiptExpired: 410,
   notFound: 404,
   conflict: 409,
   limit: 422,
-  unsupported: 501,
+  throttled: 429,
+  busy: 503,
+  circuitOpen: 503,
+  unavailable: 503,
+  draining: 503,
+  outcomeUnknown: 504,
   internal: 500,
-}
+} as const satisfies Record<FaultCode, number>
 
 /** RFC 9457. */
 const problem = (status: number, code: string, detail: string): Answer => ({
   status,
+  type: 'application/problem+json',
   body: { type: `urn:sluice:fault:${code}`, title: code, status, detail, code },
 })
 
-const send = (request: IncomingMessage, response: ServerResponse, status: number, body: object | string): void => {
+const send = (request: IncomingMessage, response: ServerResponse, { status, type, body, allow }: Answer): void => {
   const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`
-  const type =
-    typeof body === 'string'
-      ? 'text/plain; version=0.0.4; charset=utf-8'
-      : status >= 400 && 'type' in body
-        ? 'application/problem+json'
-        : 'application/json'
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
+  response.writeHead(status, {
+    'content-type': type ?? 'application/json',
+    'content-length': Buffer.byteLength(text),
+    ...(allow && { allow }),
+  })
   response.end(request.method === 'HEAD' ? undefined : text)
-}
-
-const routesOf = ({ handle, drain, context, metrics, leave }: AdminParts): Readonly<Record<string, Route>> => {
-  const live: Route = () => ({ status: 200, body: { status: 'live', phase: drain.phase } })
-  const ready: Route = () =>
-    drain.phase === 'serving'
-      ? { status: 200, body: { status: 'ready', phase: drain.phase } }
-      : { status: 503, body: { status: 'draining', phase: drain.phase } }
-  const admin = <A extends AdminAction>(action: A) => handle<'admin'>({ kind: 'admin', action }, context())
-  return {
-    'GET /livez': live,
-    'GET /healthz': live,
-    'GET /readyz': ready,
-    'GET /startupz': live,
-    'GET /metrics': () => ({ status: 200, body: metrics() }),
-    'GET /v1/drain': () => ({ status: 200, body: { phase: drain.phase } }),
-    'POST /v1/drain': async () => ({ status: 200, body: await leave() }),
-    'GET /v1/topics': async () => ({ status: 200, body: await admin({ do: 'listTopics' }) }),
-    'GET /v1/topics/:topic': async (_, topic) => ({
-      status: 200,
-      body: await handle({ kind: 'topic', topic }, context()),
-    }),
-    'PUT /v1/topics/:topic': async (request, topic) => {
-      const spec = topicSpec(topic, await json(request))
-      const reply = await admin({ do: 'putTopics', topics: [spec] })
-      const [failed] = 'failed' in reply ? reply.failed : []
-      if (failed) throw failed.fault
-      return { status: 200, body: spec }
-    },
-    'DELETE /v1/topics/:topic': async (_, topic) => {
-      await admin({ do: 'deleteTopic', topic })
-      return { status: 200, body: {} }
-    },
-  }
-}
-
-const types: readonly TopicSpec['type'][] = ['normal', 'fifo', 'delay', 'transaction', 'priority', 'lite', 'mixed']
-
-const topicSpec = (topic: string, body: Record<string, unknown>): TopicSpec => {
-  const { queues = 4, type = 'mixed', ...unknown } = body
-  const [stranger] = Object.keys(unknown)
-  if (stranger) throw new Fault('invalid', `no such field: ${stranger}`, { about: stranger })
-  if (!Number.isInteger(queues)) throw new Fault('invalid', 'queues is a whole number', { about: 'queues' })
-  const known = types.find((one) => one === type)
-  if (!known) throw new Fault('invalid', `type is one of ${types.join(', ')}`, { about: 'type' })
-  return { topic, queues: queues as number, type: known }
-}
-
-const json = async (request: IncomingMessage): Promise<Record<string, unknown>> => {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > BODY_MAX) throw new Fault('tooLarge', `body over ${BODY_MAX} bytes`)
-    chunks.push(chunk)
-  }
-  if (bytes === 0) return {}
-  try {
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('not an object')
-    return value as Record<string, unknown>
-  } catch {
-    throw new Fault('malformed', 'body is not a JSON object')
-  }
 }

@@ -1,12 +1,13 @@
+import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { type Broker, openBroker } from '@sluice/broker'
 import type { Clock, Log } from '@sluice/core'
+import { parseAddress } from './address.ts'
 import type { Config } from './config/schema.ts'
 
 /** The broker inside this process. @throws Fault 'conflict' when another process holds the directory */
 export const openEmbedded = (config: Config, data: string, clock: Clock, log: Log): Promise<Broker> => {
   const { embedded } = config.backend
-  const colon = config.advertise.lastIndexOf(':')
   return openBroker({
     dir: join(data, 'log'),
     node: embedded.node,
@@ -16,11 +17,21 @@ export const openEmbedded = (config: Config, data: string, clock: Clock, log: Lo
     segmentBytes: embedded.segmentBytes,
     autoCreateTopics: embedded.autoCreateTopics,
     defaultQueues: embedded.queues,
+    bodyBytes: config.limits.bodyBytes,
     retain: { ms: embedded.retentionMs, bytes: embedded.retentionBytes },
-    // Fixed when a message is stored: its id must read the same to its producer and to every consumer.
-    storeHost:
-      colon < 0
-        ? { address: '127.0.0.1', port: config.listeners[0]!.port }
-        : { address: config.advertise.slice(0, colon), port: Number(config.advertise.slice(colon + 1)) },
+    storeHost: storeHost(config),
   })
 }
+
+/**
+ * Fixed when a message is stored: its id must read the same to its producer and to every consumer. Records have room
+ * for an IP address only; where a name is advertised, the first listener's own stands there.
+ */
+export const storeHost = ({ advertise, listeners }: Config): { readonly address: string; readonly port: number } => {
+  const told = parseAddress(advertise)
+  if (told && isIP(told.host) !== 0) return { address: told.host, port: told.port }
+  const { host, port } = listeners[0]!
+  return { address: isIP(host) === 0 || ANY.has(host) ? '127.0.0.1' : host, port: told?.port ?? port }
+}
+
+const ANY: ReadonlySet<string> = new Set(['0.0.0.0', '::'])

@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream'
 import {
-  type Backend,
   type Clock,
   type Column,
   type CommandOf,
@@ -28,9 +27,10 @@ import {
   type Wheel,
 } from '@sluice/core'
 
+import { type Address, parseAddress } from './address.ts'
+
 export interface HostParts {
   readonly pipeline: Handle
-  readonly backend: Backend
   readonly sessions: Sessions
   readonly limits: Limits
   readonly clock: Clock
@@ -55,10 +55,13 @@ export class Host implements Gateway {
   readonly seal: Seal
   readonly log: Log
   readonly #parts: HostParts
+  /** Undefined: what each client dialled. */
+  readonly #advertised: Address | undefined
   readonly #leaving = new Set<Promise<unknown>>()
 
   constructor(parts: HostParts) {
     this.#parts = parts
+    this.#advertised = parseAddress(parts.advertise)
     this.limits = parts.limits
     this.clock = parts.clock
     this.seal = parts.seal
@@ -122,11 +125,11 @@ export class Host implements Gateway {
     )
   }
 
-  advertised(session: Session): { readonly host: string; readonly port: number } {
-    const { advertise } = this.#parts
-    const address = advertise === 'dialled' ? session.localAddress : advertise
-    const colon = address.lastIndexOf(':')
-    return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) }
+  advertised(session: Session): Address {
+    if (this.#advertised) return this.#advertised
+    const { localAddress } = session
+    const colon = localAddress.lastIndexOf(':')
+    return { host: localAddress.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(localAddress.slice(colon + 1)) }
   }
 
   adopt(protocol: string, socket: Duplex, peer: Peer): void {

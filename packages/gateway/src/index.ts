@@ -1,6 +1,7 @@
 export { ConfigError, type ConfigInputs, type ConfigSource, checkConfig, loadConfig } from './config/load.ts'
 export { type Config, type ConfigInput, configSchema } from './config/schema.ts'
-export { type Extras, type GatewayOptions, type RunningGateway, runGateway, startGateway } from './gateway.ts'
+export { type Extras, type GatewayOptions, type RunningGateway, startGateway } from './gateway.ts'
 export { createLog } from './log.ts'
 export { type ListenerPort, PORTS_FILE, type Ports, portTable } from './ports.ts'
+export { runGateway } from './run.ts'
 export { version } from './version.ts'

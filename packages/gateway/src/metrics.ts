@@ -8,6 +8,8 @@ export interface Cell {
   value: number
 }
 
+type Read = () => Iterable<readonly [Labels, number]>
+
 interface Family {
   readonly name: string
   readonly help: string
@@ -27,13 +29,13 @@ export class Metrics {
   }
 
   /** Read when it is asked for. */
-  gauge(name: string, help: string, read: () => Iterable<readonly [Labels, number]>): void {
-    this.#families.push({
-      name,
-      help,
-      type: 'gauge',
-      lines: () => [...read()].map(([labels, value]) => `${name}${text(labels)} ${value}`),
-    })
+  gauge(name: string, help: string, read: Read): void {
+    this.#read(name, help, 'gauge', read)
+  }
+
+  /** A counter that somebody else keeps: read when it is asked for. */
+  total(name: string, help: string, read: Read): void {
+    this.#read(name, help, 'counter', read)
   }
 
   histogram(name: string, help: string): (labels: Labels) => Histogram {
@@ -60,6 +62,11 @@ export class Metrics {
       ...family.lines(),
     ])
     return `${lines.join('\n')}\n`
+  }
+
+  #read(name: string, help: string, type: 'counter' | 'gauge', read: Read): void {
+    const lines = () => Array.from(read(), ([labels, value]) => `${name}${text(labels)} ${value}`)
+    this.#families.push({ name, help, type, lines })
   }
 
   #cells(name: string, help: string, type: 'counter'): (labels: Labels) => Cell {
@@ -131,6 +138,15 @@ export const createMeter = (metrics: Metrics): Meter => {
   })
   const into = nested((protocol: string) => ({ messages: messagesIn({ protocol }), bytes: bytesIn({ protocol }) }))
   const out = nested((protocol: string) => messagesOut({ protocol }))
+  const polls = new Map<string, Cell>()
+  metrics.gauge('sluice_parked_polls', 'Polls without an answer.', () =>
+    [...polls].map(([protocol, { value }]) => [{ protocol }, value] as const),
+  )
+  const parked = nested((protocol: string) => {
+    const cell = { value: 0 }
+    polls.set(protocol, cell)
+    return cell
+  })
   return {
     began: (protocol) => flights(protocol).value++,
     ended(protocol, kind: Kind, outcome, took) {
@@ -145,6 +161,9 @@ export const createMeter = (metrics: Metrics): Meter => {
     },
     messagesOut(protocol, messages) {
       out(protocol).value += messages
+    },
+    polls(protocol, change) {
+      parked(protocol).value += change
     },
   }
 }

@@ -1,5 +1,7 @@
-import { writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Listener } from '@sluice/core'
+import type { Config } from './config/schema.ts'
 
 /** Where the gateway listens, with the ports that were really taken. Written to `<data>/ports.json`. */
 export interface Ports {
@@ -17,8 +19,27 @@ export interface ListenerPort {
 
 export const PORTS_FILE = 'ports.json'
 
-export const writePorts = (data: string, ports: Ports): void =>
-  writeFileSync(join(data, PORTS_FILE), `${JSON.stringify(ports, null, 2)}\n`)
+/** Never seen half written. */
+export const writePorts = (data: string, ports: Ports): void => {
+  const path = join(data, PORTS_FILE)
+  writeFileSync(`${path}.new`, `${JSON.stringify(ports, null, 2)}\n`)
+  renameSync(`${path}.new`, path)
+}
+
+export const portsOf = (
+  { listeners, admin }: Config,
+  opened: readonly Listener[],
+  all: readonly string[],
+  adminPort: number,
+): Ports => ({
+  listeners: listeners.map(({ host, protocols, tls }, index) => ({
+    host,
+    port: opened[index]!.port,
+    protocols: protocols ?? all,
+    tls: tls !== undefined,
+  })),
+  admin: { host: admin.host, port: adminPort },
+})
 
 /** The ports for people: one line a listener. */
 export const portTable = ({ listeners, admin }: Ports): string => {

@@ -1,4 +1,5 @@
 import { type Command, Fault, type Interceptor, type Limits, type Session, waitOf } from '@sluice/core'
+import type { Meter } from './measure.ts'
 
 interface Load {
   inflight: number
@@ -9,7 +10,10 @@ interface Load {
  * What one session may have under way over all its connections and streams. A parked poll is not work and has its own
  * bound; beyond either the command is refused as `busy`, certainly not done.
  */
-export const bounds = (limits: Pick<Limits, 'sessionInflight' | 'parked'>): Interceptor => {
+export const bounds = (
+  limits: Pick<Limits, 'sessionInflight' | 'parked'>,
+  meter?: Pick<Meter, 'polls'>,
+): Interceptor => {
   const loads = new WeakMap<Session, Load>()
   return (next) => (command, context) => {
     let load = loads.get(context.session)
@@ -21,9 +25,12 @@ export const bounds = (limits: Pick<Limits, 'sessionInflight' | 'parked'>): Inte
         new Fault('busy', `over ${most} ${what} of one session`, { about: what, retryAfter: 1_000 }),
       )
     }
+    const { protocol } = context.session
     load[what]++
+    if (what === 'parked') meter?.polls(protocol, 1)
     const done = () => {
       load[what]--
+      if (what === 'parked') meter?.polls(protocol, -1)
     }
     const reply = next(command, context)
     reply.then(done, done)

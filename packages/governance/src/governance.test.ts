@@ -194,22 +194,28 @@ describe('governance', () => {
     })
   })
 
-  it('measures outcomes, and messages in and out', async () => {
+  it('measures outcomes, polls, and messages in and out, those that were refused not among them', async () => {
+    const stored = { id: 'i', queue: { topic: 't', node: 'n', index: 0 }, offset: 0, place: 0 }
     const seen: unknown[] = []
     const meter: Meter = {
       began: (protocol) => void seen.push(['began', protocol]),
       ended: (protocol, kind, outcome) => void seen.push([protocol, kind, outcome]),
       messagesIn: (protocol, messages, bytes) => void seen.push(['in', protocol, messages, bytes]),
       messagesOut: (protocol, messages) => void seen.push(['out', protocol, messages]),
+      polls: (protocol, change) => void seen.push(['polls', protocol, change]),
     }
     const { handle, context, answers } = setUp({ meter })
     const publish = handle<'publish'>(
-      { kind: 'publish', oneway: false, messages: [{ topic: 't', body: Buffer.alloc(3), properties: {} }] },
+      {
+        kind: 'publish',
+        oneway: false,
+        messages: [3, 5].map((bytes) => ({ topic: 't', body: Buffer.alloc(bytes), properties: {} })),
+      },
       context(),
     )
-    answers[0]!({ stored: [] })
+    answers[0]!({ stored: [stored, new Fault('tooLarge', 'no')] })
     await publish
-    const popped = handle<'pop'>(pop, context())
+    const popped = handle<'pop'>({ ...pop, wait: 5 }, context())
     answers[1]!({ batch: batchOf([]), more: false })
     await popped
     const refused = codeOf(handle<'topic'>(ask, context()))
@@ -220,6 +226,8 @@ describe('governance', () => {
       ['p', 'publish', 'ok'],
       ['in', 'p', 1, 3],
       ['began', 'p'],
+      ['polls', 'p', 1],
+      ['polls', 'p', -1],
       ['p', 'pop', 'ok'],
       ['out', 'p', 0],
       ['began', 'p'],

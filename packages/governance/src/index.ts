@@ -37,7 +37,7 @@ const pass: Interceptor = (next) => next
 export const governance = (g: Governance): Interceptor[] => [
   trace(g.tracer),
   measure(g.meter, () => performance.now()),
-  bounds(g.limits),
+  bounds(g.limits, g.meter),
   deadline(g.wheel, g.clock),
   g.tenancy ?? pass,
   g.authorize ?? pass,

@@ -6,6 +6,7 @@ import {
   type FaultCode,
   type Interceptor,
   type Kind,
+  type Stored,
 } from '@sluice/core'
 
 /** Takes the figures of one command. Called on the hot path: no strings are made here. */
@@ -14,6 +15,8 @@ export interface Meter {
   ended(protocol: string, kind: Kind, outcome: 'ok' | FaultCode, took: number): void
   messagesIn(protocol: string, messages: number, bytes: number): void
   messagesOut(protocol: string, messages: number): void
+  /** A poll began (1) or was answered (-1). */
+  polls(protocol: string, change: 1 | -1): void
 }
 
 /** `now`: ms with fractions. */
@@ -29,7 +32,8 @@ export const measure =
       reply.then(
         (result) => {
           meter.ended(protocol, command.kind, 'ok', now() - began)
-          if (command.kind === 'publish') countIn(meter, protocol, command as Command & { kind: 'publish' })
+          if (command.kind === 'publish')
+            countIn(meter, protocol, command as Publish, 'stored' in result ? result.stored : [])
           else if ('batch' in result) meter.messagesOut(protocol, (result.batch as Batch).count)
         },
         (error: unknown) =>
@@ -39,8 +43,16 @@ export const measure =
     }
   }
 
-const countIn = (meter: Meter, protocol: string, command: Command & { kind: 'publish' }): void => {
+type Publish = Extract<Command, { kind: 'publish' }>
+
+/** A oneway publish is not told what became of it: it counts as stored. */
+const countIn = (meter: Meter, protocol: string, { messages }: Publish, stored: readonly (Stored | Fault)[]): void => {
+  let count = 0
   let bytes = 0
-  for (const { body } of command.messages) bytes += body.length
-  meter.messagesIn(protocol, command.messages.length, bytes)
+  messages.forEach(({ body }, at) => {
+    if (Fault.is(stored[at])) return
+    count++
+    bytes += body.length
+  })
+  meter.messagesIn(protocol, count, bytes)
 }

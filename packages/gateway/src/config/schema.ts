@@ -1,5 +1,6 @@
 import { defaultLimits } from '@sluice/core'
 import { z } from 'zod'
+import { isLoopback, parseAddress } from '../address.ts'
 
 const port = z.number().int().min(0).max(65535)
 const ms = z.number().int().min(0)
@@ -18,6 +19,7 @@ const listener = z.strictObject({
       clientAuth: z.boolean().default(false).describe('Whether clients must show a certificate.'),
       mode: z.enum(['require', 'accept']).default('require').describe('accept: TLS and plain on one port.'),
     })
+    .refine(({ ca, clientAuth }) => !clientAuth || ca !== undefined, 'clientAuth needs ca, by which it checks')
     .optional(),
   proxyProtocol: z.enum(['off', 'accept', 'require']).default('off').describe('PROXY protocol, versions 1 and 2.'),
 })
@@ -42,10 +44,24 @@ export const schema = z.strictObject({
       { host: '127.0.0.1', port: 1883, protocols: ['mqtt'], proxyProtocol: 'off' },
       { host: '127.0.0.1', port: 5672, protocols: ['amqp'], proxyProtocol: 'off' },
     ]),
-  admin: z.strictObject({ host: z.string().default('127.0.0.1'), port: port.default(9090) }).prefault({}),
+  admin: z
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      port: port.default(9090),
+      insecure: z
+        .boolean()
+        .default(false)
+        .describe('Whether host may be one that others reach: nobody is asked who they are.'),
+    })
+    .refine(
+      ({ host, insecure }) => insecure || isLoopback(host),
+      'host is not on loopback, where whoever reaches it may drain and delete; insecure: true if that is wanted',
+    )
+    .prefault({}),
   advertise: z
     .string()
     .default('dialled')
+    .refine((text) => text === 'dialled' || parseAddress(text) !== undefined, 'neither dialled nor host:port')
     .describe('What route answers say: host:port, or the address that the client dialled.'),
   backend: z
     .strictObject({
