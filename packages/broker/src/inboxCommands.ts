@@ -5,6 +5,7 @@ import {
   checkPattern,
   type EpochMs,
   Fault,
+  isOpen,
   type Ms,
   type Replies,
 } from '@sluice/core'
@@ -184,6 +185,8 @@ export class Inboxes {
     if (binding.from !== undefined && binding.from !== 'max')
       throw unsupported('a binding from another time than now', 'from')
     boundOf(binding, inbox)
+    if (binding.retained !== 'skip' && !isOpen(binding.filter))
+      throw unsupported('retained messages through a filter', 'filter')
     const key = bindingKey(binding.pattern, binding.share)
     if (!inbox.bindings.has(key) && inbox.bindings.size >= state.bounds.bindings)
       throw new Fault('limit', `the inbox has ${inbox.bindings.size} bindings already`, { about: 'pattern' })

@@ -7,6 +7,7 @@ import {
   type Ms,
   PatternTrie,
 } from '@sluice/core'
+import { PropertyView } from '@sluice/remoting'
 import type { Touched } from './log.ts'
 import { type Pointer, Pointers } from './pointers.ts'
 import type { Answer } from './state.ts'
@@ -225,14 +226,17 @@ export class Bindings {
    */
   match(
     full: string,
-    message: Pick<Message, 'tag' | 'properties'>,
+    message: Message,
     publisher: string | undefined,
     left?: () => void,
   ): Map<InboxState | ShareState, readonly string[] | undefined> | undefined {
     let targets: Map<InboxState | ShareState, readonly string[] | undefined> | undefined
+    // Filters see what they will see of the record when it is read again.
+    const { packed } = message
+    const fields = (packed ? new PropertyView(packed) : message) as Parameters<Matches>[0]
     this.#trie.match(full, (bound) => {
       const { target, binding } = bound
-      if (!bound.matches(message)) return
+      if (!bound.matches(fields)) return
       if (binding.noLocal && target instanceof InboxState && target.client === publisher) return left?.()
       targets ??= new Map()
       const { note } = binding

@@ -38,8 +38,10 @@ const everything: Wanted = { matches: undefined, hashes: undefined }
 export const wantedOf = (filter: Filter | undefined): Wanted => {
   if (!filter || isOpen(filter)) return everything
   const matches = compileFilter(filter)
-  const hashes = new Set(filter.expression.split('||').map((tag) => hashTag(tag.trim())))
-  return { matches, hashes }
+  if (filter.kind !== 'tag') return { matches, hashes: undefined }
+  const tags = filter.expression.split('||').map((tag) => tag.trim())
+  if (tags.includes('*')) return everything
+  return { matches, hashes: new Set(tags.map(hashTag)) }
 }
 
 interface Found {

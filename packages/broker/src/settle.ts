@@ -71,8 +71,11 @@ const retryOne = async (core: Core, receipt: Lease, outcome: Retry): Promise<Lea
   const where = { group: group.spec.group, topic: groupTopic.topic, queue: receipt.queue }
   core.log.append(writeRenewed({ ...where, offset, poppedAt, invisible: after, attempt, next }))
   cursor.move(held, { poppedAt, invisible: after, attempt, next, session: undefined })
-  if (after === 0) wakeNext(groupTopic)
-  else wakeWhenDue(core, groupTopic)
+  if (after === 0) {
+    // Now, although its receipt's time may lie ahead of the clock to differ from the one before.
+    cursor.giveBack(held, core.clock.now())
+    wakeNext(groupTopic)
+  } else wakeWhenDue(core, groupTopic)
   return after === 0
     ? undefined
     : leaseOf(core, groupTopic, receipt.queue, held, receipt.place, receipt.first, receipt.revive === 999)
