@@ -1,3 +1,3 @@
 import { runSuites } from '../run/suites.ts'
 
-await runSuites({ seam: () => import('./seam.ts') }, process.argv.slice(2))
+await runSuites({ seam: () => import('./seam.ts'), grpc: () => import('./grpc.ts') }, process.argv.slice(2))

@@ -99,6 +99,12 @@ export class RawClient {
     return { id, answer }
   }
 
+  /** Gives a stream up, with CANCEL. */
+  reset(id: number): void {
+    this.#open.delete(id)
+    this.write(frame('RST_STREAM', 0, id, Buffer.from([0, 0, 0, 8])))
+  }
+
   async call(rpc: string, request: object): Promise<Reply> {
     return (await this.ask(rpc, request).answer)[0]
   }
