@@ -38,7 +38,7 @@ export interface CellOptions {
 
 /**
  * One producer, one consumer, `count` messages: none lost, none twice while no lease expired and no connection was
- * lost, every field as the conversion table says, and exactly the losses that it announces.
+ * lost, every field as the conversion table says, and exactly the losses that it announces: none.
  */
 export const runCell = async ({
   gateway,
@@ -58,19 +58,15 @@ export const runCell = async ({
   const producer = await from.producer(producerAt, topic)
   try {
     const closedBefore = await closedOf(gateway, [from, to])
-    const expiredBefore = await counters(gateway, 'sluice_leases_expired_total')
     if (from.refusesEmpty) assert.equal(await producer.sendEmpty(), false, `${from.name} takes an empty body`)
     await producer.send(sent)
     await consumer.wait(sent.length, patienceMs)
     assert.deepEqual(growth(closedBefore, await closedOf(gateway, [from, to])), {}, 'connections lost')
-    assert.deepEqual(
-      growth(expiredBefore, await counters(gateway, 'sluice_leases_expired_total')),
-      {},
-      'leases expired',
-    )
+    const again = consumer.received.filter(({ attempt }) => attempt !== 1)
+    assert.equal(again.length, 0, 'deliveries after an expired lease')
     assertAll(sent, consumer.received, from, to)
-    const lost = growth(lossesBefore, await counters(gateway, 'sluice_conversion_loss_total'))
-    assert.deepEqual(lost, expectedLosses(from, to), 'losses')
+    // The samples hold no types and no repeats of one protocol alone: of these five columns the table announces no loss.
+    assert.deepEqual(growth(lossesBefore, await counters(gateway, 'sluice_conversion_loss_total')), {}, 'losses')
   } finally {
     await Promise.allSettled([producer.close(), consumer.close()])
     await allGone(gateway, [from, to])
@@ -105,9 +101,3 @@ const allGone = async (gateway: RunningGateway, clients: readonly MatrixClient[]
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
-
-/**
- * The samples hold no types and no repeats of one protocol alone, so between these five columns of the table nothing
- * is announced as lost. Cells that do lose something have a test of their own.
- */
-const expectedLosses = (_from: MatrixClient, _to: MatrixClient): Readonly<Record<string, number>> => ({})

@@ -36,6 +36,8 @@ export interface MatrixClient {
   readonly contentType?: string
   /** Its consumer looks for a topic that is not there only every 30 seconds. */
   readonly wantsTopicFirst?: true
+  /** Whether its API and its wire keep the order of user properties. */
+  readonly keepsOrder: boolean
   /** Whether its producer's API says the id and the birth of a message. */
   readonly givesId: boolean
   producer(target: Target, topic: string): Promise<Producer>

@@ -17,6 +17,9 @@ export const assertReceived = (sample: Sample, got: Received, from: MatrixClient
   assert.equal(got.path, travels('path', to) ? from.path : undefined, `${where}: path`)
   assert.equal(got.contentType, travels('contentType', to) ? from.contentType : undefined, `${where}: content type`)
   assert.deepEqual(got.properties ?? {}, travels('properties', to) ? sample.properties : {}, `${where}: properties`)
+  if (from.keepsOrder && to.keepsOrder) {
+    assert.deepEqual(Object.keys(got.properties ?? {}), Object.keys(sample.properties), `${where}: order of properties`)
+  }
   if (from.givesId) assert.equal(got.id !== undefined, travels('id', to), `${where}: id`)
 }
 

@@ -49,6 +49,6 @@ export interface Received {
   readonly properties?: Readonly<Record<string, string>>
   readonly contentType?: string
   readonly id?: string
-  /** 1 at first. */
-  readonly attempt?: number
+  /** 1 at first; more only after a lease has expired or a connection was lost. */
+  readonly attempt: number
 }

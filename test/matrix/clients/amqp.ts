@@ -44,6 +44,7 @@ export const amqp: MatrixClient = {
   column: 'amqp',
   refusesEmpty: false,
   contentType: CONTENT_TYPE,
+  keepsOrder: true,
   givesId: false,
   async producer(target, topic) {
     const { connection } = open(target, `matrix-producer-${++counter}`)

@@ -26,6 +26,7 @@ export const grpc: MatrixClient = {
   name: 'grpc',
   column: 'grpc',
   refusesEmpty: true,
+  keepsOrder: false,
   givesId: true,
   async producer(target, topic) {
     const { Producer } = await sdk()

@@ -75,6 +75,7 @@ export const http: MatrixClient = {
   column: 'http',
   refusesEmpty: false,
   contentType: CONTENT_TYPE,
+  keepsOrder: true,
   givesId: false,
   async producer(target, topic) {
     return {

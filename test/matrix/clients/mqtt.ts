@@ -32,6 +32,7 @@ export const mqtt: MatrixClient = {
   refusesEmpty: false,
   path: PATH,
   contentType: CONTENT_TYPE,
+  keepsOrder: true,
   givesId: false,
   async producer(target, topic) {
     const client = await open(target, `matrix-producer-${++counter}`)

@@ -45,6 +45,7 @@ export const remoting = (): MatrixClient => {
     name: 'remoting',
     column: 'remoting',
     refusesEmpty: true,
+    keepsOrder: false,
     givesId: true,
     wantsTopicFirst: true,
     async producer(target, topic) {
