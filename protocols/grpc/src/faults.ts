@@ -35,7 +35,6 @@ export const codes = {
   TOPIC_NOT_FOUND: 40402,
   CONSUMER_GROUP_NOT_FOUND: 40403,
   OFFSET_NOT_FOUND: 40404,
-  PAYLOAD_TOO_LARGE: 41300,
   MESSAGE_BODY_TOO_LARGE: 41301,
   MESSAGE_BODY_EMPTY: 41302,
   PRECONDITION_FAILED: 42800,
@@ -67,7 +66,7 @@ export const reasons = {
   malformed: { code: 'BAD_REQUEST', about: { message: 'MESSAGE_CORRUPTED', client: 'CLIENT_ID_REQUIRED' } },
   tooLarge: {
     code: 'MESSAGE_BODY_TOO_LARGE',
-    about: { properties: 'MESSAGE_PROPERTIES_TOO_LARGE', payload: 'PAYLOAD_TOO_LARGE' },
+    about: { properties: 'MESSAGE_PROPERTIES_TOO_LARGE' },
   },
   unsupported: { code: 'NOT_IMPLEMENTED', about: { clientType: 'UNRECOGNIZED_CLIENT_TYPE' } },
   unauthenticated: { code: 'UNAUTHORIZED' },

@@ -73,12 +73,9 @@ export const syncLiteSubscription: Unary<SyncLiteSubscriptionRequest> = async (r
     (pattern): Binding => ({ pattern, share: group, retained: 'skip', ...(from !== undefined && { from }) }),
   )
   const remove = patterns.map((pattern) => ({ pattern, share: group }))
-  const { granted } = await hall.gateway.handle(
-    { kind: 'bind', ...inbox, add: adds ? add : [], remove: whole ? 'others' : adds ? [] : remove },
-    contextOf(asker, hall),
-  )
-  const refused = granted.find((one) => Fault.is(one))
-  if (refused) throw overQuota(refused as Fault)
+  const bind = { kind: 'bind', ...inbox, add: adds ? add : [], remove: whole ? 'others' : adds ? [] : remove } as const
+  const { granted } = await hall.gateway.handle(bind, contextOf(asker, hall)).catch(overQuota)
+  granted.filter(Fault.is).forEach(overQuota)
   if (action === 'COMPLETE_REMOVE') {
     client.forgetInbox(group)
     const what = { ...inbox, expiry: 0, will: 'drop' as const }
@@ -87,9 +84,9 @@ export const syncLiteSubscription: Unary<SyncLiteSubscriptionRequest> = async (r
   return { status: ok }
 }
 
-/** The broker's bounds in the words of this protocol. */
-const overQuota = (fault: Fault): Fault => {
-  if (fault.code !== 'limit') return fault
-  const about = fault.about === 'share' ? 'liteTopic' : 'liteSubscription'
-  return new Fault('limit', fault.message, { about })
+/** The broker's bounds in the words of this protocol. @throws always */
+const overQuota = (error: unknown): never => {
+  const fault = Fault.from(error)
+  if (fault.code !== 'limit') throw error
+  throw new Fault('limit', fault.message, { about: fault.about === 'share' ? 'liteTopic' : 'liteSubscription' })
 }

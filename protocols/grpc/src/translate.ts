@@ -160,9 +160,10 @@ export const pollOf = (
   requestTimeout: Ms,
   limits: Pick<Limits, 'pollMs'>,
 ): Ms => {
-  const asked = request.long_polling_timeout
-    ? toMs(request.long_polling_timeout, 'long polling timeout')
-    : left - requestTimeout / 2
+  const asked = request.long_polling_timeout ? toMs(request.long_polling_timeout, 'polling') : left - requestTimeout / 2
+  if (asked < 0 && request.long_polling_timeout) {
+    throw new Fault('invalid', 'polling time is below 0', { about: 'polling' })
+  }
   // A push consumer that is answered at once polls again at once.
   const wanted = request.auto_renew ? Math.max(POLL_MIN_OF_PUSH, asked) : asked
   return Math.floor(Math.max(0, Math.min(wanted, pollMax(limits), left - POLL_MARGIN)))
