@@ -77,8 +77,7 @@ export class Checkpoints {
     return { position, bytes }
   }
 
-  takeSidecar(state: State, end: number): { start: number; bytes: Buffer } {
-    const { start } = this.#segments.list.at(-1)!
+  takeSidecar(state: State, end: number, start = this.#segments.list.at(-1)!.start): { start: number; bytes: Buffer } {
     return { start, bytes: writeSidecar(state.segmentQueues, { start, end, newest: this.#clock.now() }) }
   }
 

@@ -11,6 +11,8 @@ import type { QueueState, TopicState } from './topics.ts'
 const SCAN_MAX = 65_536
 /** Every so many pops new messages go before those that came back, so that neither starves the other. */
 const NEW_FIRST = 4
+/** Messages of a queue that one pop sends to the dead letters. */
+const DEAD_MAX = 64
 /** Batches a group and topic that are remembered by attempt id. */
 const ATTEMPTS_MAX = 1024
 
@@ -37,6 +39,8 @@ export interface Taken {
   readonly place: number
   readonly size: number
   readonly flags: number
+  /** It was held before: the log knows of it. */
+  readonly again: boolean
 }
 
 /** In each turn another queue is the first to be looked at. */
@@ -60,6 +64,7 @@ const hold = (ask: Ask, cursor: Cursor, offset: Offset): Held => {
 }
 
 const take = (ask: Ask, queue: QueueState, cursor: Cursor, offset: Offset): Taken => {
+  const again = cursor.held.has(offset)
   const held = hold(ask, cursor, offset)
   const { records } = queue
   return {
@@ -70,6 +75,7 @@ const take = (ask: Ask, queue: QueueState, cursor: Cursor, offset: Offset): Take
     place: records.place(offset),
     size: records.size(offset),
     flags: records.flags(offset),
+    again,
   }
 }
 
@@ -77,10 +83,10 @@ const take = (ask: Ask, queue: QueueState, cursor: Cursor, offset: Offset): Take
 const takeDue = (ask: Ask, queue: QueueState, cursor: Cursor, taken: Taken[]): void => {
   const { max } = ask
   const now = ask.core.clock.now()
-  while (taken.length < max) {
+  for (let dead = 0; taken.length < max && dead < DEAD_MAX; ) {
     const held = cursor.dueBy(now)
     if (!held) return
-    takeAgain(ask, queue, cursor, held, taken)
+    if (!takeAgain(ask, queue, cursor, held, taken)) dead++
   }
 }
 
@@ -164,6 +170,7 @@ export const repeat = (ask: Ask): Taken[] | undefined => {
       place: records.place(offset),
       size: records.size(offset),
       flags: records.flags(offset),
+      again: true,
     })
   }
   return taken.length > 0 ? taken : undefined

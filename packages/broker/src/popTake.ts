@@ -10,7 +10,9 @@ import { flag } from './queueIndex.ts'
 
 /** What a receipt says of a message that is held by a session: longer than any client looks. */
 export const SESSION_MS: Ms = 2_147_483_647
-interface Kept extends Taken {
+
+interface Kept {
+  readonly taken: Taken
   readonly record: Buffer
 }
 
@@ -28,7 +30,7 @@ const keepGood = (ask: Ask, taken: readonly Taken[], records: readonly (Buffer |
       const message = ask.core.view(record, one.place)
       good = (message.expiresAt === undefined || message.expiresAt > now) && (!matches || matches(message))
     }
-    if (record && good) kept.push({ ...one, record })
+    if (record && good) kept.push({ taken: one, record })
     else gone.push(one)
   })
   return { kept, gone }
@@ -62,15 +64,15 @@ const writeHeld = (ask: Ask, taken: readonly Taken[], before: readonly Offset[])
   })
 }
 
-const writeDone = (ask: Ask, done: readonly Taken[]): void => {
+/** @param written what the log says is held; the rest need not be taken back there */
+const writeDone = (ask: Ask, done: readonly Taken[], written: ReadonlySet<Taken>): void => {
   const { core, groupTopic } = ask
   for (const [cursor, taken] of byCursor(done)) {
-    const { index } = taken[0]!.queue.queue
-    const offsets = taken.filter(({ held }) => cursor.settle(held.offset)).map(({ held }) => held.offset)
+    const offsets: Offset[] = []
+    for (const one of taken) if (cursor.settle(one.held.offset) && written.has(one)) offsets.push(one.held.offset)
     if (offsets.length === 0) continue
-    core.log.append(
-      writeSettled({ group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: index }, offsets),
-    )
+    const where = { group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: taken[0]!.queue.queue.index }
+    core.log.append(writeSettled(where, offsets))
   }
 }
 
@@ -103,17 +105,20 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
   const { core, groupTopic, fifo } = ask
   const settled = settlesAtOnce(ask)
   const firsts = new Map<Cursor, Offset>()
-  for (const { cursor, held } of kept) firsts.set(cursor, Math.min(held.offset, firsts.get(cursor) ?? held.offset))
+  for (const { taken } of kept) {
+    const { cursor, held } = taken
+    firsts.set(cursor, Math.min(held.offset, firsts.get(cursor) ?? held.offset))
+  }
   const receipts = settled
     ? undefined
-    : kept.map(({ queue, cursor, held, place }) =>
+    : kept.map(({ taken: { queue, cursor, held, place } }) =>
         leaseOf(core, groupTopic, queue.queue.index, held, place, firsts.get(cursor)!, fifo),
       )
-  const attempts = kept.map(({ held }) => held.attempt)
+  const attempts = kept.map(({ taken }) => taken.held.attempt)
   return new RecordBatch(
     kept.map(({ record }) => record),
     (record, index): Delivered => ({
-      message: core.view(record, kept[index]!.place),
+      message: core.view(record, kept[index]!.taken.place),
       attempt: attempts[index]!,
       ...(receipts && { receipt: receipts[index]! }),
     }),
@@ -134,12 +139,16 @@ export const takeOnce = async (ask: Ask): Promise<Replies['pop'] | undefined> =>
   const found = core.read(taken)
   if (taken.length > 0 && ask.session !== undefined) core.holds(ask.session, groupTopic)
   const atOnce = Array.isArray(found) ? keepGood(ask, taken, found) : undefined
-  // Nothing is held at all of what is settled in the same turn and was never out before.
-  const held = atOnce && settlesAtOnce(ask) ? taken.filter(({ held: { attempt } }) => attempt > 1) : taken
-  writeHeld(ask, held, before)
+  // Of what is settled in this same turn the log need not hear, unless it knows that it was out before.
+  const settled = atOnce && new Set(settlesAtOnce(ask) ? taken : atOnce.gone)
+  const written = settled ? taken.filter((one) => one.again || !settled.has(one)) : taken
+  writeHeld(ask, written, before)
   const { kept, gone } = atOnce ?? keepGood(ask, taken, await found)
-  writeDone(ask, settlesAtOnce(ask) ? [...gone, ...kept] : gone)
-  remember(ask, kept)
+  writeDone(ask, settlesAtOnce(ask) ? [...gone, ...kept.map(({ taken: one }) => one)] : gone, new Set(written))
+  remember(
+    ask,
+    kept.map(({ taken: one }) => one),
+  )
   const more = isThereMore(ask)
   if (more) wakeNext(groupTopic)
   return kept.length > 0 ? { batch: batchOf(ask, kept), more } : undefined

@@ -135,7 +135,7 @@ export const publishOne = (
 ): Stored => {
   checkMessage(core, message)
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
-  const now = core.now()
+  const now = core.clock.now()
   const facts = factsOf(message)
   const at = deliverAt(message, facts, now)
   const topic = topicOrNew(core, message.topic)

@@ -53,13 +53,19 @@ export const recover = async (parts: RecoveryParts): Promise<Recovered> => {
     if (next && scanned < next.start && damages.at(-1)?.at !== scanned) damages.push({ at: scanned, to: next.start })
     if (next) {
       segment.end = next.start
-      state.nextSegment()
+      await nextSegment(parts, segment)
     }
   }
   report(parts, damages, Math.max(replay.synced, from))
   if (reach) fillUp(parts, reach)
   state.recovered(segments.first, clock.now())
   return { file: await openEnd(parts, end), end }
+}
+
+/** A sealed segment that had to be read needs it only once. */
+const nextSegment = async ({ state, checkpoints }: RecoveryParts, { start, end }: Segment): Promise<void> => {
+  if (!(await checkpoints.sidecar(start))) await checkpoints.saveSidecar(checkpoints.takeSidecar(state, end, start))
+  state.nextSegment()
 }
 
 const openEnd = async ({ segments, clock }: RecoveryParts, end: number): Promise<OpenFile> => {
@@ -78,14 +84,12 @@ const recoverSegment = async (
   damages: Damage[],
 ): Promise<number> => {
   const { segments } = parts
-  const last = segment === segments.list.at(-1)
+  const isLast = segment === segments.list.at(-1)
   const damaged = (damage: Damage) => void damages.push(damage)
   const at =
-    segment.start < from
-      ? await recoverIndex(parts, segment, Math.min(from, segment.end), last, damages)
-      : segment.start
+    segment.start < from ? await recoverIndex(parts, segment, Math.min(from, segment.end), damages) : segment.start
   if (at < from) return at
-  const goOn = last ? (where: number, next: number) => wasSynced(segments, segment, where, next) : undefined
+  const goOn = isLast ? (where: number, next: number) => wasSynced(segments, segment, where, next) : undefined
   return scanSegment(segments, segment, at, (entry) => replay.apply(entry), damaged, goOn)
 }
 
@@ -94,18 +98,17 @@ const recoverIndex = async (
   { segments, checkpoints, state }: RecoveryParts,
   segment: Segment,
   limit: number,
-  active: boolean,
   damages: Damage[],
 ): Promise<number> => {
   const sidecar = await checkpoints.sidecar(segment.start)
   let at = segment.start
   if (sidecar) {
-    loadSidecar(sidecar.body, segment.start, limit, state, active)
+    loadSidecar(sidecar.body, segment.start, limit, state)
     segment.newest = sidecar.sidecar.newest
     at = Math.min(limit, sidecar.sidecar.end)
   }
   if (at === limit) return limit
-  const indexer = new Indexer(state, active)
+  const indexer = new Indexer(state)
   await scanSegment(
     segments,
     { ...segment, end: limit },
@@ -132,12 +135,10 @@ const wasSynced = async (segments: Segments, segment: Segment, at: number, next:
 /** Puts records into their queues and does nothing else: the snapshot has the rest. */
 class Indexer {
   readonly #state: State
-  readonly #active: boolean
   #beside = false
 
-  constructor(state: State, active: boolean) {
+  constructor(state: State) {
     this.#state = state
-    this.#active = active
   }
 
   apply({ payload, place }: Entry): void {
@@ -156,7 +157,7 @@ class Indexer {
     if (!topic || !queue || place <= topic.created) return
     const { tag, expires } = factsOf(message)
     const flags = expires ? flag.expires : 0
-    this.#state.restore(queue, message.offset, place, payload.length, hashTag(tag), flags, this.#active)
+    this.#state.restore(queue, message.offset, place, payload.length, hashTag(tag), flags)
   }
 }
 

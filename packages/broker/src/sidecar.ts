@@ -49,7 +49,7 @@ export const openSidecar = (bytes: Buffer, start: number): { sidecar: Sidecar; b
 }
 
 /** Puts the records below `limit` into the queues of topics that still are what they were. */
-export const loadSidecar = (body: BytesReader, start: number, limit: number, state: State, active: boolean): void => {
+export const loadSidecar = (body: BytesReader, start: number, limit: number, state: State): void => {
   body.list(() => {
     const topic = state.topics.get(body.text())
     const index = body.number()
@@ -61,7 +61,7 @@ export const loadSidecar = (body: BytesReader, start: number, limit: number, sta
       const place = start + bytes.readUInt32BE(at)
       if (place >= limit || place <= topic.created) continue
       const size = bytes.readUInt32BE(at + 4)
-      state.restore(queue, offset, place, size, bytes.readInt32BE(at + 8), bytes.readUInt8(at + 12), active)
+      state.restore(queue, offset, place, size, bytes.readInt32BE(at + 8), bytes.readUInt8(at + 12))
     }
   })
 }

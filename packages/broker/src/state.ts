@@ -152,20 +152,12 @@ export class State {
   }
 
   /** In recovery, of a record that only its queue is to know of: what else it did is in the snapshot. */
-  restore(
-    queue: QueueState,
-    offset: number,
-    place: number,
-    size: number,
-    tag: number,
-    flags: number,
-    active: boolean,
-  ): void {
+  restore(queue: QueueState, offset: number, place: number, size: number, tag: number, flags: number): void {
     const { records } = queue
     if (offset < records.max) return
     if (records.max === records.min) records.startAt(offset)
     else records.skipTo(offset)
-    if (active) this.#stands(queue, offset)
+    this.#stands(queue, offset)
     records.push(place, size, tag, flags)
   }
 
