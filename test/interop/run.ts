@@ -4,6 +4,7 @@ await runSuites(
   {
     matrix: () => import('./matrix/suite.ts'),
     remoting: () => import('./remoting/suite.ts'),
+    mqtt: () => import('./mqtt/suite.ts'),
     grpc: () => import('./grpc/suite.ts'),
     plugin: () => import('./plugin/suite.ts'),
     hostile: () => import('./hostile/suite.ts'),

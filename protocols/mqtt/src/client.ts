@@ -60,7 +60,7 @@ export const createClient = (
   session: Session,
   terms: Terms,
   house: House,
-  { epoch, incoming }: Replies['open'],
+  { epoch, incoming, existed }: Replies['open'],
   mouth: Mouth,
 ): Client => {
   const { version, window, packetMax, aliasMax, explained, expiry } = terms
@@ -77,6 +77,7 @@ export const createClient = (
     publishes: new Publishes({
       ...common,
       incoming,
+      resumed: existed,
       refuses,
       explained,
       receiveMaximum,

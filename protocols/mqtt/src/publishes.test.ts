@@ -311,6 +311,20 @@ describe('QoS 2', () => {
     expect(await four.next('pubcomp')).toMatchObject({ messageId: 77 })
   })
 
+  it('whose PUBCOMP was lost gets another one, and is not taken for a mistake', async () => {
+    const kept = { clean: false, properties: { sessionExpiryInterval: 60 } }
+    const client = await enter(5, kept)
+    client.publish('a', 'x', 2, { messageId: 9 })
+    await client.next('pubrec')
+    client.send({ cmd: 'pubrel', messageId: 9 })
+    await client.next('pubcomp')
+    client.wire.destroy()
+    const again = await enter(5, kept)
+    again.send({ cmd: 'pubrel', messageId: 9 })
+    expect(await again.next('pubcomp')).toMatchObject({ messageId: 9, reasonCode: 0 })
+    expect(texts()).toEqual(['x'])
+  })
+
   it('whose end is not stored has none: the client comes back for it', async () => {
     const client = await enter(5)
     client.publish('a', 'x', 2, { messageId: 9 })

@@ -32,6 +32,8 @@ export interface PublishesOptions {
   readonly epoch: number
   /** QoS 2 ids that the session had when it was opened. */
   readonly incoming: readonly number[]
+  /** The session was there before. */
+  readonly resumed: boolean
   /** Only MQTT 5 can say no. */
   readonly refuses: boolean
   readonly explained: boolean
@@ -103,7 +105,9 @@ export class Publishes {
     const known = this.#ids.get(messageId)
     const place = this.#answers.next()
     if (known === undefined || known === 'storing') {
-      place.answer({ cmd: 'pubcomp', messageId, reasonCode: ID_UNKNOWN })
+      // A PUBREL that is repeated because its PUBCOMP was lost is no mistake, and some clients take 0x92 for a failed publish.
+      const reasonCode = known === undefined && this.#options.resumed ? SUCCESS : ID_UNKNOWN
+      place.answer({ cmd: 'pubcomp', messageId, reasonCode })
       return undefined
     }
     if (known === 'dropped') {
