@@ -26,6 +26,7 @@ export const system = {
   producerGroup: 'PGROUP',
   retryTopic: 'RETRY_TOPIC',
   originId: 'ORIGIN_MESSAGE_ID',
+  attempts: 'RECONSUME_TIME',
   deadTopic: 'DLQ_ORIGIN_TOPIC',
   deadId: 'DLQ_ORIGIN_MESSAGE_ID',
 } as const
@@ -162,10 +163,13 @@ export class PropertyView {
     return this.#own(names.contentType)
   }
   get correlationId(): string | undefined {
-    return this.#own(names.correlationId)
+    return this.#own(names.correlationId) ?? this.get('CORRELATION_ID')
   }
+  /** A RocketMQ client's request wants its reply in that client's inbox. */
   get replyTo(): string | undefined {
-    return this.#own(names.replyTo)
+    const own = this.#own(names.replyTo)
+    const client = own === undefined ? this.get('REPLY_TO_CLIENT') : undefined
+    return client === undefined || this.get('MSG_TYPE') === 'reply' ? own : `%INBOX%remoting/${client}`
   }
   get retain(): boolean | undefined {
     return this.get(names.retain) === 'true' ? true : undefined

@@ -23,9 +23,11 @@ import { type Answer, ConnectionDesk } from './desk.ts'
 import { codeOf } from './faults.ts'
 import { handlers, namedHandlers } from './handlers.ts'
 import { Identity } from './identity.ts'
-import { toNotice } from './notices.ts'
+import { Inquiries } from './inquiries.ts'
+import { type Told, toAnswer, toNotice } from './notices.ts'
 import { Pops } from './pops.ts'
 import { type PullHost, Pulls } from './pulls.ts'
+import { Replies } from './replies.ts'
 import type { Shared } from './shared.ts'
 
 /** Clients wait three seconds for most answers, and close the connection when none came. */
@@ -54,15 +56,17 @@ export class RemotingConversation implements Conversation<Frame> {
   readonly #pops: Pops
   readonly #desk: ConnectionDesk
   readonly #identity: Identity
+  readonly #inquiries: Inquiries
+  readonly #replies: Replies
   #closed = false
   #leaving = false
   #slow = false
   #binary = false
-  #opaque = 0
 
   constructor(link: Link<Frame>, gateway: Gateway, shared: Shared) {
     this.#link = link
     this.#gateway = gateway
+    this.#inquiries = new Inquiries(() => gateway.clock.now())
     const identity = new Identity({
       gateway,
       peer: link.peer,
@@ -70,7 +74,18 @@ export class RemotingConversation implements Conversation<Frame> {
       changed: (session) => this.#desk.moveIn(session),
     })
     this.#identity = identity
-    this.#desk = new ConnectionDesk(gateway, shared, (client, frame) => identity.identify(client, frame, PATIENCE))
+    this.#desk = new ConnectionDesk(gateway, shared, {
+      identify: (client, frame) => identity.identify(client, frame, PATIENCE),
+      awaitReplies: (context, group) => this.#replies.open(context, group),
+    })
+    const { desk } = { desk: this.#desk }
+    this.#replies = new Replies({
+      gateway,
+      get store() {
+        return desk.store
+      },
+      ask: (told) => this.#ask(told),
+    })
     const host: PullHost = {
       desk: this.#desk,
       enter: (frame, patience, more) => identity.enter(frame, patience, more),
@@ -86,7 +101,7 @@ export class RemotingConversation implements Conversation<Frame> {
   receive(received: Frame): void | Promise<void> {
     const frame = received.binary ? { ...received, code: uncutCode(received.code) } : received
     this.#binary = frame.binary
-    if (isResponse(frame)) return undefined
+    if (isResponse(frame)) return this.#inquiries.answered(frame)
     if (this.#isSentAway(frame)) {
       this.#answer(frame, { code: response.goAway, remark: 'please go away' })
       return undefined
@@ -142,12 +157,15 @@ export class RemotingConversation implements Conversation<Frame> {
 
   tick(now: EpochMs): void {
     this.#pulls.tick(now)
+    this.#inquiries.tick(now)
   }
 
   closed(): void {
     this.#closed = true
     this.#pulls.close()
     this.#pops.close()
+    this.#inquiries.close()
+    this.#replies.close()
     this.#identity.close()
   }
 
@@ -157,18 +175,28 @@ export class RemotingConversation implements Conversation<Frame> {
   }
 
   async #notify(notice: Notice): Promise<unknown> {
-    const said = toNotice(notice, this.#desk.store)
-    if (said === 'end') this.#link.end()
-    else
-      this.#send({
-        ...said,
-        language: 'JAVA',
-        version: version.ours,
-        opaque: ++this.#opaque,
-        flag: ONEWAY,
-        binary: this.#binary,
-      })
+    const { store, member } = this.#desk
+    const session = this.#identity.session
+    const told = toNotice(notice, {
+      store,
+      language: session?.language ?? '',
+      client: session?.client ?? '',
+      group: member.consumes[0]?.group,
+    })
+    if (told === 'end') return this.#link.end()
+    if (!told) return undefined
+    if (told.answered) return toAnswer(await this.#ask(told))
+    if (notice.kind === 'checkTransaction') this.#desk.halves.add(notice.half)
+    this.#tell(told, this.#inquiries.next(), ONEWAY)
     return undefined
+  }
+
+  #ask(told: Told): Promise<Frame> {
+    return this.#inquiries.ask((opaque) => this.#tell(told, opaque, 0))
+  }
+
+  #tell({ answered: _, ...told }: Told, opaque: number, flag: number): void {
+    this.#send({ ...told, language: 'JAVA', version: version.ours, opaque, flag, binary: this.#binary })
   }
 
   // ── Out ─────────────────────────────────────────────────────────────────────────────────────

@@ -35,6 +35,8 @@ export interface Desk {
   subscribedAt(group: string, topic: string): EpochMs | undefined
   /** What a heartbeat named; groups that were not named any more are gone. */
   joined(member: Membership, at: EpochMs): void
+  /** From here on it is told of replies to its requests. */
+  awaitReplies(context: Context, group: string): Promise<void>
   /** From here on the session is this client's; undefined: whosever it is. */
   identify(client: string | undefined, frame: Frame): Promise<Context>
 }
@@ -49,17 +51,19 @@ export class ConnectionDesk implements Desk {
   readonly parked: ParkedPops
   readonly halves: Halves
   readonly identify: Desk['identify']
+  readonly awaitReplies: Desk['awaitReplies']
   member: Membership = nobody
   address = ''
   store: Buffer = noHost.bytes
   #since: ReadonlyMap<string, EpochMs> = new Map()
 
-  constructor(gateway: Gateway, { topics, parked, halves }: Shared, identify: Desk['identify']) {
+  constructor(gateway: Gateway, { topics, parked, halves }: Shared, does: Pick<Desk, 'identify' | 'awaitReplies'>) {
     this.gateway = gateway
     this.topics = topics
     this.parked = parked
     this.halves = halves
-    this.identify = identify
+    this.identify = does.identify
+    this.awaitReplies = does.awaitReplies
   }
 
   /** Message ids hold an address, so that of a name is the one that the client dialled. */

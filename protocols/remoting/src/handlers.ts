@@ -1,6 +1,21 @@
 import { request } from '@sluice/remoting'
 import type { Handler, NamedHandler } from './desk.ts'
+import { brokerConfig, consumeDirectly, noConfig, runningInfo, runtimeInfo } from './requests/clientAdmin.ts'
 import { checkConfig, consumerList, heartbeat, lock, unlock, unregister } from './requests/clients.ts'
+import {
+  consumerConnections,
+  consumersOfTopic,
+  consumeStats,
+  deleteGroup,
+  groupConfig,
+  groupConfigs,
+  producerConnections,
+  putGroup,
+  resetOffset,
+  subscriptionOfConsumer,
+  topicsOfConsumer,
+} from './requests/groupAdmin.ts'
+import { queryMessage, recall, viewMessage } from './requests/lookup.ts'
 import {
   earliestStoreTime,
   maxOffset,
@@ -10,9 +25,19 @@ import {
   updateConsumerOffset,
 } from './requests/offsets.ts'
 import { ack, assignment, batchAck, changeInvisible, peek, pollingInfo, setRequestMode } from './requests/pop.ts'
-import { clusterInfo, routeInfo, topicList } from './requests/routes.ts'
+import { sendReply } from './requests/reply.ts'
+import { clusterInfo, routeInfo } from './requests/routes.ts'
 import { send } from './requests/send.ts'
 import { endTransaction, sendBack } from './requests/settle.ts'
+import {
+  deleteRoute,
+  deleteTopic,
+  putTopic,
+  topicConfig,
+  topicConfigs,
+  topicList,
+  topicStats,
+} from './requests/topicAdmin.ts'
 
 /** By request code. Pulls are not here: they may wait (`pulls.ts`). */
 export const handlers: Readonly<Record<number, Handler>> = {
@@ -32,6 +57,35 @@ export const handlers: Readonly<Record<number, Handler>> = {
   [request.getRouteInfoByTopic]: routeInfo,
   [request.getBrokerClusterInfo]: clusterInfo,
   [request.getAllTopicListFromNameServer]: topicList,
+  [request.getTopicsByCluster]: topicList,
+  [request.sendReplyMessage]: sendReply,
+  [request.sendReplyMessageV2]: sendReply,
+  [request.queryMessage]: queryMessage,
+  [request.viewMessageById]: viewMessage,
+  [request.recallMessage]: recall,
+  [request.updateAndCreateTopic]: putTopic,
+  [request.deleteTopicInBroker]: deleteTopic,
+  [request.deleteTopicInNameServer]: deleteRoute,
+  [request.getAllTopicConfig]: topicConfigs,
+  [request.getTopicConfig]: topicConfig,
+  [request.getTopicStatsInfo]: topicStats,
+  [request.updateAndCreateSubscriptionGroup]: putGroup,
+  [request.deleteSubscriptionGroup]: deleteGroup,
+  [request.getAllSubscriptionGroupConfig]: groupConfigs,
+  [request.getSubscriptionGroupConfig]: groupConfig,
+  [request.getConsumeStats]: consumeStats,
+  [request.getConsumerConnectionList]: consumerConnections,
+  [request.getProducerConnectionList]: producerConnections,
+  [request.queryTopicConsumeByWho]: consumersOfTopic,
+  [request.queryTopicsByConsumer]: topicsOfConsumer,
+  [request.querySubscriptionByConsumer]: subscriptionOfConsumer,
+  [request.invokeBrokerToResetOffset]: resetOffset,
+  [request.getConsumerRunningInfo]: runningInfo,
+  [request.consumeMessageDirectly]: consumeDirectly,
+  [request.getBrokerRuntimeInfo]: runtimeInfo,
+  [request.getBrokerConfig]: brokerConfig,
+  [request.getKvConfig]: noConfig,
+  [request.getKvListByNamespace]: noConfig,
   [request.setMessageRequestMode]: setRequestMode,
   [request.ackMessage]: ack,
   [request.batchAckMessage]: batchAck,

@@ -38,6 +38,10 @@ export class Identity {
     this.#gateway = host.gateway
   }
 
+  get session(): Session | undefined {
+    return this.#session
+  }
+
   /** Without a promise for a known client that signs nothing. @throws Fault 'unauthenticated', 'limit' */
   enter(frame: Frame, patience: Ms, more?: ContextExtras): Context | Promise<Context> {
     const session = this.#session

@@ -36,7 +36,7 @@ const inflated = (delivered: Delivered, store: Buffer, gateway: Gateway): Buffer
   }
 }
 
-const recordWith = ({ message, attempt }: Delivered, body: Buffer, store: Buffer): Buffer => {
+export const recordWith = ({ message, attempt }: Delivered, body: Buffer, store: Buffer): Buffer => {
   const { topic, properties, packed, bornAt, bornHost, encoding, queue, offset, place, storedAt } = message
   const kept = packed ? { topic, properties, packed, bornAt, bornHost } : message
   const host = { bytes: store, v6: store.length === 20 }

@@ -115,7 +115,10 @@ describe('a send', () => {
     gateway.answer('publish', () => ({
       stored: [{ id: 'ID', queue, offset: 3, place: 9, durable, recallHandle: 'handle' }],
     }))
-    expect(await one.send('T', 'x')).toMatchObject({ code, ext: { queueOffset: '3', recallHandle: 'handle' } })
+    const { ext, code: said } = await one.send('T', 'x')
+    expect([said, ext.queueOffset]).toEqual([code, '3'])
+    const handle = Buffer.from('handle').toString('base64url')
+    expect(String(Buffer.from(ext.recallHandle ?? '', 'base64url'))).toBe(`v1 T sluice 0 ID ${handle}`)
   })
 
   it.each([

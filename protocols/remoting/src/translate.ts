@@ -24,6 +24,7 @@ import {
 import { type Ext, either, integer, text } from './fields.ts'
 import { filterOf } from './membership.ts'
 import { sentMessage } from './message.ts'
+import { CLUSTER } from './routes.ts'
 
 export const RETRY = '%RETRY%'
 export const DEAD = '%DLQ%'
@@ -45,6 +46,8 @@ export interface Send {
   /** The number of a queue; negative: any. */
   readonly queue: number
   readonly messages: readonly Message[]
+  /** It is a request whose sender waits for a reply. */
+  readonly asks: boolean
 }
 
 export interface Arrival {
@@ -77,6 +80,7 @@ export const toSend = (frame: Frame, arrival: Arrival, limits: Pick<Limits, 'bod
     topic,
     queue: integer(ext, short ? 'e' : 'queueId', -1),
     messages: batch ? splitBatch(body, said) : [toMessage(frame, short, body, flag, said)],
+    asks: !batch && isRequest(propertiesOf(ext, short)),
   }
 }
 
@@ -92,7 +96,7 @@ const empty = Buffer.alloc(0)
 const toMessage = (frame: Frame, short: boolean, body: Buffer, flag: number, said: Said): Message => {
   const { ext } = frame
   const encoding = encodingOf(integer(ext, short ? 'f' : 'sysFlag', 0))
-  const packed = packedOf(ext[short ? 'i' : 'properties'] ?? '')
+  const packed = packedOf(propertiesOf(ext, short))
   const retried = said.topic.startsWith(RETRY) ? integer(ext, short ? 'j' : 'reconsumeTimes', 0) : 0
   return sentMessage({
     ...said,
@@ -103,9 +107,16 @@ const toMessage = (frame: Frame, short: boolean, body: Buffer, flag: number, sai
   })
 }
 
+const propertiesOf = (ext: Ext, short: boolean): string => ext[short ? 'i' : 'properties'] ?? ''
+
+const isRequest = (properties: string): boolean =>
+  properties.includes('REPLY_TO_CLIENT\x01') && !properties.includes('MSG_TYPE\x01reply')
+
+/** Who replies to a request looks for the cluster among its properties, where brokers put it. */
 const packedOf = (properties: string): Buffer => {
   if (properties.length > PROPERTIES_MAX) checkPropertyBytes(properties.length)
-  return Buffer.from(properties)
+  if (!isRequest(properties) || properties.includes('CLUSTER\x01')) return Buffer.from(properties)
+  return Buffer.from(`${properties}${properties.endsWith('\x02') ? '' : '\x02'}CLUSTER\x01${CLUSTER}\x02`)
 }
 
 /** How often it was tried already; a client that sends a message back itself says it here and nowhere else. */
@@ -121,11 +132,16 @@ const userFlag = (flag: number): NonNullable<Message['original']> => {
   return { protocol: 'remoting', bytes }
 }
 
-const topicOf = ({ ext, version }: Frame, short: boolean): string => {
-  const topic = text(ext, short ? 'b' : 'topic')
+/** @throws Fault 'invalid' about 'topic' */
+export const checkTopic = (topic: string): string => {
   const max = topic.startsWith(RETRY) || topic.startsWith(DEAD) ? SYSTEM_TOPIC_MAX : TOPIC_MAX
   if (topic.length > max || !TOPIC.test(topic))
     throw new Fault('invalid', `not a topic's name: ${topic.slice(0, max)}`, { about: 'topic' })
+  return topic
+}
+
+const topicOf = ({ ext, version }: Frame, short: boolean): string => {
+  const topic = checkTopic(text(ext, short ? 'b' : 'topic'))
   if (!topic.startsWith(RETRY) || version < LIMITS_RETRIES) return topic
   const most = integer(ext, short ? 'l' : 'maxReconsumeTimes', Number.MAX_SAFE_INTEGER)
   const times = integer(ext, short ? 'j' : 'reconsumeTimes', 0)

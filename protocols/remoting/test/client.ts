@@ -15,6 +15,9 @@ export class RemotingClient {
   readonly wire: Wire
   /** Requests of the server. */
   readonly told: Frame[] = []
+  /** Called for each of them. */
+  asked: ((frame: Frame) => void) | undefined
+  readonly #listeners: ((frame: Frame) => void)[] = []
   readonly #waiting = new Map<number, (frame: Frame) => void>()
   #opaque = 0
 
@@ -59,6 +62,18 @@ export class RemotingClient {
     for (const part of Buffer.isBuffer(encoded) ? [encoded] : encoded) this.wire.socket.write(part)
   }
 
+  /** Once, for the next request of the server. */
+  onAsked(listener: (frame: Frame) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Answers a request of the server. */
+  answer({ opaque, binary }: Frame, body: Buffer): void {
+    const language = 'JAVA'
+    const encoded = encodeFrame({ code: 0, language, version: 479, opaque, flag: 1, ext: {}, body, binary })
+    for (const part of Buffer.isBuffer(encoded) ? [encoded] : encoded) this.wire.socket.write(part)
+  }
+
   send(topic: string, body: Buffer | string, more: Record<string, string | number> = {}, as: As = {}): Promise<Frame> {
     return this.ask(request.sendMessageV2, sendFields(topic, more), Buffer.from(body), as)
   }
@@ -72,7 +87,12 @@ export class RemotingClient {
   }
 
   #take(frame: Frame): void {
-    if (!isResponse(frame)) return void this.told.push(frame)
+    if (!isResponse(frame)) {
+      this.told.push(frame)
+      this.asked?.(frame)
+      for (const listener of this.#listeners.splice(0)) listener(frame)
+      return
+    }
     this.#waiting.get(frame.opaque)?.(frame)
     this.#waiting.delete(frame.opaque)
   }

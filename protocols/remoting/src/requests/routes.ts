@@ -1,9 +1,12 @@
-import { type Context, Fault, type Replies } from '@sluice/core'
+import { type Context, Fault } from '@sluice/core'
 import { response } from '@sluice/remoting'
 import type { Desk, Handler } from '../desk.ts'
 import { text } from '../fields.ts'
-import { clusterJson, countQueues, routeJson } from '../routes.ts'
+import { CLUSTER, clusterJson, countQueues, routeJson } from '../routes.ts'
 import { RETRY } from '../translate.ts'
+
+/** Where replies are sent, by their name: they go to the client that asked and into no topic. */
+const REPLIES = `${CLUSTER}_REPLY_TOPIC`
 
 /**
  * GET_ROUTEINFO_BY_TOPIC (105); 17 where there is none. A producer then asks for TBW102, the topic that stands for those
@@ -12,6 +15,7 @@ import { RETRY } from '../translate.ts'
 export const routeInfo: Handler = async ({ ext }, context, desk) => {
   const topic = text(ext, 'topic')
   try {
+    if (topic === REPLIES) return { code: response.success, body: routeJson(desk.address, { read: 1, write: 1 }) }
     const { info } = await desk.topics.ask(topic, context)
     return { code: response.success, body: routeJson(desk.address, countQueues(info)) }
   } catch (error) {
@@ -36,13 +40,3 @@ const isGroup = async (group: string, context: Context, { gateway, member }: Des
 
 /** GET_BROKER_CLUSTER_INFO (106). */
 export const clusterInfo: Handler = (_, __, { address }) => ({ code: response.success, body: clusterJson(address) })
-
-/** GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206). */
-export const topicList: Handler = async (_, context, { gateway }) => {
-  const reply = await gateway.handle({ kind: 'admin', action: { do: 'listTopics' } }, context)
-  const { topics } = reply as Extract<Replies['admin'], { topics: unknown }>
-  return {
-    code: response.success,
-    body: Buffer.from(JSON.stringify({ topicList: topics.map(({ topic }) => topic) })),
-  }
-}

@@ -1,6 +1,7 @@
 import { type CommandOf, type Context, Fault, type Queue, type Replies, type Stored } from '@sluice/core'
 import { type Frame, isOneway, offsetMsgId, response } from '@sluice/remoting'
 import type { Answer, Desk } from '../desk.ts'
+import { recallHandleOf } from '../recall.ts'
 import { Numbered } from '../topics.ts'
 import { type Send, TEMPLATE, toSend } from '../translate.ts'
 
@@ -9,11 +10,20 @@ export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer
   const { gateway } = desk
   const sent = toSend(frame, { from: context.session.remoteAddress, at: gateway.clock.now() }, gateway.limits)
   const oneway = isOneway(frame)
+  if (sent.asks) return asking(sent, oneway, context, desk)
   if (sent.queue < 0) return publish(sent, undefined, oneway, context, desk)
   const queue = desk.topics.queue(sent.topic, sent.queue, context)
   return queue instanceof Promise
     ? queue.catch(unlessNew(sent, context, desk)).then((found) => publish(sent, found, oneway, context, desk))
     : publish(sent, queue, oneway, context, desk)
+}
+
+/** A request: from here on its replies are looked for. */
+const asking = async (sent: Send, oneway: boolean, context: Context, desk: Desk): Promise<Answer> => {
+  await desk.awaitReplies(context, sent.group)
+  const queue = sent.queue < 0 ? undefined : desk.topics.queue(sent.topic, sent.queue, context)
+  const found = queue instanceof Promise ? await queue.catch(unlessNew(sent, context, desk)) : queue
+  return publish(sent, found, oneway, context, desk)
 }
 
 /**
@@ -51,7 +61,8 @@ const publish = async (
   const first = stored[0] as Stored
   const numbered = desk.topics.get(topic, context)
   const number = (numbered instanceof Numbered ? numbered : await numbered).number(first.queue) ?? first.queue.index
-  return toSendAnswer(stored, number, desk.store)
+  if (first.half) desk.halves.add(first.half)
+  return toSendAnswer(topic, stored, number, desk.store)
 }
 
 /** A batch is stored or refused as one: what was stored of a refused one comes again. */
@@ -66,19 +77,20 @@ const weaker = {
   noReplica: response.slaveNotAvailable,
 } as const
 
-export const toSendAnswer = (stored: readonly Stored[], queue: number, store: Buffer): Answer => {
-  const { id, offset, durable, recallHandle } = stored[0] as Stored
+export const toSendAnswer = (topic: string, stored: readonly Stored[], queue: number, store: Buffer): Answer => {
+  const first = stored[0] as Stored
+  const { id, durable, recallHandle } = first
+  // A client ends its transaction with what it reads here.
+  const { place, offset } = first.half ?? first
   const ext: Record<string, string> = {
     msgId:
-      stored.length === 1
-        ? offsetMsgId(store, (stored[0] as Stored).place)
-        : stored.map(({ place }) => offsetMsgId(store, place)).join(','),
+      stored.length === 1 ? offsetMsgId(store, place) : stored.map((one) => offsetMsgId(store, one.place)).join(','),
     queueId: String(queue),
     queueOffset: String(offset),
     transactionId: id,
     MSG_REGION: 'DefaultRegion',
     TRACE_ON: 'false',
   }
-  if (recallHandle !== undefined) ext.recallHandle = recallHandle
+  if (recallHandle !== undefined) ext.recallHandle = recallHandleOf(topic, first)
   return { code: durable ? weaker[durable] : response.success, ext }
 }
