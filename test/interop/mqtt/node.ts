@@ -37,6 +37,18 @@ const open = ({ client: name, id, version, fresh }: Command): void => {
   )
 }
 
+/** What is published while the client replays its store is given back, unsent, when the connection ends meanwhile. */
+const publish = async (client: MqttClient, topic: string, body: string, qos: 0 | 1 | 2): Promise<void> => {
+  for (;;) {
+    try {
+      await client.publishAsync(topic, body, { qos })
+      return
+    } catch (error) {
+      if ((error as Error).message !== 'Connection closed') throw error
+    }
+  }
+}
+
 const obey = async (command: Command): Promise<void> => {
   const { client: name, topic, qos } = command
   if (command.do === 'open') return open(command)
@@ -46,7 +58,7 @@ const obey = async (command: Command): Promise<void> => {
     say({ event: 'subscribed', client: name })
   } else if (command.do === 'publish') {
     const sent: Promise<unknown>[] = []
-    for (let n = command.from; n < command.to; n++) sent.push(client.publishAsync(topic, String(n), { qos }))
+    for (let n = command.from; n < command.to; n++) sent.push(publish(client, topic, String(n), qos))
     await Promise.all(sent)
     say({ event: 'published', client: name })
   } else {
