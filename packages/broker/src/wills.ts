@@ -1,5 +1,5 @@
-import type { EpochMs, Message, Ms } from '@sluice/core'
-import { encodeRecord, viewRecord } from '@sluice/remoting'
+import { type EpochMs, type Message, type Ms, names } from '@sluice/core'
+import { editProperties, encodeRecord, type StoredRecord, viewRecord } from '@sluice/remoting'
 import type { Core } from './core.ts'
 import { writeWillDone } from './events.ts'
 import type { InboxState, Will } from './inboxes.ts'
@@ -8,6 +8,9 @@ import { checkTopicName } from './topics.ts'
 
 /** How long the will of a client waits that did not leave by its own fault: a drain, a restart. */
 export const KEEP_WILL_MS: Ms = 30_000
+
+/** After a start: its client could not come back while there was no broker. */
+export const leftOf = (remaining: Ms): Ms => (remaining > 0 ? remaining : KEEP_WILL_MS)
 
 /**
  * The last messages of clients. A will that waits belongs to its inbox as long as that is kept, then to the inbox's name;
@@ -32,7 +35,7 @@ export class Wills {
   recovered(): void {
     const now = this.#core.clock.now()
     for (const [name, { record, client, fireAt }] of this.#core.state.wills)
-      this.after(name, record, client, Math.max(KEEP_WILL_MS, fireAt - now))
+      this.after(name, record, client, leftOf(fireAt - now))
   }
 
   /** While its inbox is kept. */
@@ -83,7 +86,7 @@ export class Wills {
     if (core.log.fault) return
     const message = viewRecord(record, core.settings.node)
     try {
-      publishOne(core, again(message, message.packed), undefined, { publisher: client, chained: true })
+      publishOne(core, again(message, lively(message, core.now())), undefined, { publisher: client, chained: true })
     } catch (error) {
       core.lines.warn('will.refused', { inbox: name, error: String(error) })
     }
@@ -96,3 +99,11 @@ export class Wills {
     this.#core.state.wills.delete(name)
   }
 }
+
+const expiry = new Set([names.expiresAt])
+
+/** Its properties, with a life that begins now and not when it was left with us [MQTT 5.0 section 3.1.3.2.4]. */
+const lively = ({ packed, expiresAt, storedAt }: StoredRecord, now: EpochMs): Buffer =>
+  expiresAt === undefined
+    ? packed
+    : editProperties(packed, expiry, { [names.expiresAt]: String(expiresAt + now - storedAt) })
