@@ -45,9 +45,11 @@ export const portsOf = (
 export const portTable = ({ listeners, admin }: Ports): string => {
   const rows: (readonly [string, string])[] = listeners.map(({ host, port, protocols, tls }) => {
     const what = protocols.length > 1 ? `any protocol (${protocols.join(', ')})` : protocols.join('')
-    return [what + (tls ? ' over TLS' : ''), `${host}:${port}`]
+    return [what + (tls ? ' over TLS' : ''), at(host, port)]
   })
-  rows.push(['admin, health, metrics', `http://${admin.host}:${admin.port}`])
+  rows.push(['admin, health, metrics', `http://${at(admin.host, admin.port)}`])
   const width = Math.max(...rows.map(([what]) => what.length))
   return rows.map(([what, where]) => `  ${what.padEnd(width)}  ${where}`).join('\n')
 }
+
+const at = (host: string, port: number): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)

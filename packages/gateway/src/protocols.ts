@@ -46,11 +46,20 @@ const load = async (name: string, base: string): Promise<Loaded> => {
   const ours = builtIn[name]
   if (ours) return { protocol: (await ours()).default() }
   const { entry, folder } = locate(name, base)
-  const module = (await import(pathToFileURL(entry).href)) as Partial<Make>
-  if (typeof module.default !== 'function') throw new ConfigError(`protocol ${name}: its package exports no function`)
-  const protocol: unknown = module.default()
+  const protocol = await make(name, entry)
   if (!isProtocol(protocol)) throw new ConfigError(`protocol ${name}: what its package makes is no protocol`)
   return { protocol, folder }
+}
+
+const make = async (name: string, entry: string): Promise<unknown> => {
+  try {
+    const module = (await import(pathToFileURL(entry).href)) as Partial<Make>
+    if (typeof module.default !== 'function') throw new ConfigError(`protocol ${name}: its package exports no function`)
+    return module.default()
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
+    throw new ConfigError(`protocol ${name}: its package fails: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 const isProtocol = (value: unknown): value is Protocol =>
@@ -66,7 +75,7 @@ const locate = (name: string, base: string): { entry: string; folder: string } =
   const found = findManifest(name, base)
   if (!found)
     throw new ConfigError(`protocol ${name}: neither built in (${Object.keys(builtIn).join(', ')}) nor installed`)
-  const manifest = JSON.parse(readFileSync(found, 'utf8')) as Manifest
+  const manifest = readManifest(name, found)
   if (manifest.sluice?.apiVersion !== 1) {
     throw new ConfigError(`protocol ${name}: package.json says no sluice.apiVersion 1`)
   }
@@ -75,6 +84,14 @@ const locate = (name: string, base: string): { entry: string; folder: string } =
   const entry = join(folder, entryOf(manifest.exports) ?? manifest.main ?? 'index.js')
   if (!existsSync(entry)) throw new ConfigError(`protocol ${name}: ${entry} is not there`)
   return { entry, folder }
+}
+
+const readManifest = (name: string, path: string): Manifest => {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Manifest
+  } catch (error) {
+    throw new ConfigError(`protocol ${name}: ${path}: ${(error as Error).message}`)
+  }
 }
 
 const findManifest = (name: string, base: string): string | undefined => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { ConfigError } from './config/load.ts'
 
 const KEY_FILE = 'seal.key'
 const KEY_BYTES = 32
@@ -8,6 +9,7 @@ const KEY_BYTES = 32
 /**
  * The secret that receipts are sealed with, made once per data directory: a gateway that starts there with an empty
  * memory opens what the one before it sealed. Readable by its owner only.
+ * @throws ConfigError for a file that holds something else
  */
 export const sealKey = (data: string): Buffer => {
   const path = join(data, KEY_FILE)
@@ -23,5 +25,7 @@ export const sealKey = (data: string): Buffer => {
       rmSync(draft, { force: true })
     }
   }
-  return Buffer.from(readFileSync(path, 'utf8').trim(), 'hex')
+  const key = Buffer.from(readFileSync(path, 'utf8').trim(), 'hex')
+  if (key.length === KEY_BYTES) return key
+  throw new ConfigError(`${path} holds no key; without it a new one is made, and receipts given out so far are void`)
 }

@@ -41,6 +41,10 @@ describe('configuration', () => {
     ['listeners: [{ prt: 1, port: 2 }]', 'listeners.0.prt: no such key; did you mean port?'],
     ['admin: { port: 70000 }', 'admin.port: '],
     ['workers: 2', 'workers: '],
+    ['admin: { host: 0.0.0.0 }', 'admin: host is not on loopback'],
+    ['admin: { hots: x }', 'admin.hots: no such key; did you mean host?'],
+    ['advertise: somewhere', 'advertise: neither dialled nor host:port'],
+    ['listeners: [{ port: 1, tls: { cert: a, key: b, clientAuth: true } }]', 'listeners.0.tls: clientAuth needs ca'],
     ['- a list', 'not a mapping'],
   ])('refuses %s', (text, words) => {
     expect(() => loadConfig({ file: file(text) })).toThrow(ConfigError)
