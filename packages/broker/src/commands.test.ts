@@ -143,6 +143,17 @@ describe('commands', () => {
     expect((await second)[0]!.message.queue.index).toBe(2)
   })
 
+  it('counts the attempts of what a client sends back by itself', async () => {
+    bench = await Bench.start()
+    await bench.publish(
+      message('%RETRY%g', 'x', { packed: Buffer.from('RECONSUME_TIME\x013\x02RETRY_TOPIC\x01T\x02') }),
+    )
+    const queue = { topic: '%RETRY%g', node: 'sluice-0', index: 0 }
+    const from = { by: 'offset', queue, offset: 0 } as const
+    const { batch } = await bench.run<'read'>({ kind: 'read', from, max: 1, bytes: 1, wait: 0 })
+    expect([...batch][0]!.attempt).toBe(4)
+  })
+
   it('puts many topics at once, grows queues and never shrinks them', async () => {
     bench = await Bench.start()
     const { failed } = await put(

@@ -205,21 +205,16 @@ export interface Left {
   readonly inbox: string
   readonly at: EpochMs
   readonly expiry: Ms
-  /** The will was fired, is not to be, or waits. */
-  readonly will: 'drop' | 'keep'
+  /** How long after `at` the will is fired; −1: it was, or is not to be. */
+  readonly willAfter: Ms
 }
-export const writeLeft = ({ inbox, at, expiry, will }: Left): Buffer =>
-  begin(INBOX_LEFT)
-    .text(inbox)
-    .number(at)
-    .number(expiry)
-    .flag(will === 'keep')
-    .done()
+export const writeLeft = ({ inbox, at, expiry, willAfter }: Left): Buffer =>
+  begin(INBOX_LEFT).text(inbox).number(at).number(expiry).number(willAfter).done()
 export const readLeft = (body: BytesReader): Left => ({
   inbox: body.text(),
   at: body.number(),
   expiry: body.number(),
-  will: body.flag() ? 'keep' : 'drop',
+  willAfter: body.number(),
 })
 
 /** One pop of a persistent inbox. Each item leaves the line it stood in. */

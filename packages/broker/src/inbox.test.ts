@@ -288,6 +288,17 @@ describe('inbox', () => {
     expect(bodies(await bench.pop('W', { wait: 60_000, invisible: 0 }))).toContain('after 2')
   })
 
+  it('gives the will of a client that a drain left some time over a restart', async () => {
+    const { epoch } = await open('a', { will: { message: message('W', 'will'), after: 0 } })
+    await bench.run<'leave'>({ kind: 'leave', what: { inbox: 'a', epoch, will: 'keep' } })
+    await bench.reopen()
+    await bench.clock.advance(29_000)
+    await bench.publish(message('W', 'other'))
+    expect(bodies(await bench.pop('W', { invisible: 0 }))).toEqual(['other'])
+    await bench.clock.advance(2000)
+    expect(bodies(await bench.pop('W', { wait: 60_000, invisible: 0 }))).toEqual(['will'])
+  })
+
   it('skips what has expired', async () => {
     const { epoch } = await open('me')
     await bind('me', epoch, 'T')

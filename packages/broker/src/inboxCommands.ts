@@ -14,7 +14,7 @@ import { noInbox, staleEpoch, unsupported } from './errors.ts'
 import { type BoundEvent, writeBound, writeLeft, writeOpened, writeShareGone } from './events.ts'
 import { bindingKey, boundOf, type InboxState, type ShareState, type Will } from './inboxes.ts'
 import { bind, endInbox, endShare, unbind } from './inboxState.ts'
-import { KEEP_WILL_MS, type Wills } from './wills.ts'
+import { KEEP_WILL_MS, leftOf, type Wills } from './wills.ts'
 
 const NAME_MAX = 1024
 /** A share without members keeps its messages so long. */
@@ -55,7 +55,7 @@ export class Inboxes {
       if (inbox.expiry === 0) this.#end(inbox, now, inbox.will && { will: inbox.will, after: KEEP_WILL_MS })
       else {
         if (inbox.leftAt === 0) this.#wills.later(inbox, Math.max(KEEP_WILL_MS, inbox.will?.after ?? 0))
-        else if (inbox.will) this.#wills.later(inbox, inbox.leftAt + inbox.will.after - now)
+        else if (inbox.will) this.#wills.later(inbox, leftOf(inbox.leftAt + inbox.will.after - now))
         inbox.leftAt ||= now
         this.#expireLater(inbox)
       }
@@ -118,7 +118,10 @@ export class Inboxes {
     this.#open.delete(session)
   }
 
-  /** @throws Fault 'notFound' about 'inbox', 'conflict' about 'epoch' */
+  /**
+   * `existed`: one for each of `remove`, where that is a list.
+   * @throws Fault 'notFound' about 'inbox', 'conflict' about 'epoch'
+   */
   async bind(command: CommandOf<'bind'>): Promise<Replies['bind']> {
     const core = this.#core
     core.log.admit()
@@ -225,15 +228,15 @@ export class Inboxes {
   #left(inbox: InboxState, expiry: Ms, how: 'drop' | 'fire' | 'keep'): void {
     const now = this.#core.clock.now()
     this.#closed(inbox)
-    if (how === 'drop') inbox.will = undefined
     const { will } = inbox
     const after = how === 'keep' ? Math.max(KEEP_WILL_MS, will?.after ?? 0) : Math.min(will?.after ?? 0, expiry)
+    inbox.will = how === 'drop' ? undefined : will && { ...will, after }
     inbox.expiry = expiry
-    if (expiry === 0) return this.#end(inbox, now, will && { will, after })
+    if (expiry === 0) return this.#end(inbox, now, inbox.will && { will: inbox.will, after })
     inbox.leftAt = now
     if (inbox.logged)
-      this.#core.log.append(writeLeft({ inbox: inbox.name, at: now, expiry, will: will ? 'keep' : 'drop' }))
-    if (will) this.#wills.later(inbox, after)
+      this.#core.log.append(writeLeft({ inbox: inbox.name, at: now, expiry, willAfter: inbox.will ? after : -1 }))
+    if (inbox.will) this.#wills.later(inbox, after)
     this.#expireLater(inbox)
     inbox.wake()
   }
@@ -241,7 +244,7 @@ export class Inboxes {
   #end(inbox: InboxState, now: EpochMs, last: { will: Will; after: Ms } | undefined): void {
     const { name, client } = inbox
     if (inbox.logged)
-      this.#core.log.append(writeLeft({ inbox: name, at: now, expiry: 0, will: last ? 'keep' : 'drop' }))
+      this.#core.log.append(writeLeft({ inbox: name, at: now, expiry: 0, willAfter: last?.after ?? -1 }))
     this.#closed(inbox)
     endInbox(this.#core.state, inbox, now)
     inbox.wake()

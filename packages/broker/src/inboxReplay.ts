@@ -71,10 +71,10 @@ const bound = (state: State, { inbox: name, add, remove }: events.BoundEvent): v
   for (const binding of add) bind(state, inbox, binding)
 }
 
-const left = (state: State, { inbox: name, at, expiry, will }: events.Left): void => {
+const left = (state: State, { inbox: name, at, expiry, willAfter }: events.Left): void => {
   const inbox = state.inboxes.get(name)
   if (!inbox) return
-  if (will === 'drop') inbox.will = undefined
+  inbox.will = willAfter < 0 ? undefined : inbox.will && { ...inbox.will, after: willAfter }
   inbox.leftAt = at
   inbox.expiry = expiry
   if (expiry > 0) return

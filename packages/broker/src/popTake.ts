@@ -126,7 +126,7 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
 }
 
 /**
- * One look. The pop is written down before it answers but need not be durable: if it is lost, the messages are there
+ * One look. The pop is written before it answers but need not be on the disk: if it is lost, the messages are there
  * again. When records must be read from the disk it is written before, so that the log never says that the cursor is
  * past a message which nobody holds.
  * @returns undefined: there is nothing
@@ -151,5 +151,7 @@ export const takeOnce = async (ask: Ask): Promise<Replies['pop'] | undefined> =>
   )
   const more = isThereMore(ask)
   if (more) wakeNext(groupTopic)
+  // A receipt that somebody has survives a kill; a power cut lets its message come again.
+  if (kept.length > 0 && !settlesAtOnce(ask)) await core.log.kept()
   return kept.length > 0 ? { batch: batchOf(ask, kept), more } : undefined
 }

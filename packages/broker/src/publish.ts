@@ -6,6 +6,7 @@ import {
   offsetMsgId,
   PropertyView,
   type StoredRecord,
+  system,
   writeRecord,
 } from '@sluice/remoting'
 import type { Core } from './core.ts'
@@ -13,7 +14,7 @@ import { noInbox, unsupported } from './errors.ts'
 import { type Prelude, writePrelude } from './events.ts'
 import { type Facts, factsOf } from './facts.ts'
 import { topicOrNew } from './topicCommands.ts'
-import { checkType, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
+import { checkType, isSystemTopic, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
 
 /** Furthest that a delivery may lie ahead. Source: RocketMQ's timerMaxDelaySec is 3 days; ours is bound by disk only. */
 export const DELAY_MAX = 366 * 24 * 3600 * 1000
@@ -126,6 +127,12 @@ const queueOf = (topic: TopicState, { group }: Facts, into: Queue | undefined): 
   return queue
 }
 
+/** A client that could not have the broker send a message back sends it to %RETRY% itself, and counts itself. */
+const sentBack = (packed: Buffer): Pick<AppendMore, 'reconsumeTimes'> => {
+  const times = Number(new PropertyView(packed).get(system.attempts))
+  return times > 0 && times < 2 ** 31 ? { reconsumeTimes: Math.floor(times) } : {}
+}
+
 /** One message to where the command says. `more.chained` where the answer is to be kept with it. */
 export const publishOne = (
   core: Core,
@@ -135,6 +142,7 @@ export const publishOne = (
 ): Stored => {
   checkMessage(core, message)
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
+  if (message.packed && isSystemTopic(message.topic)) more = { ...more, ...sentBack(message.packed) }
   const now = core.clock.now()
   const facts = factsOf(message)
   const at = deliverAt(message, facts, now)

@@ -61,4 +61,26 @@ describe('retention', () => {
     await bench.clock.advance(2 * HOUR)
     expect(bodies(await later)).toEqual(['later'])
   })
+
+  it('lets a topic keep less than the log does', async () => {
+    bench = await Bench.start({ defaultQueues: 1 })
+    const topics = [
+      { topic: 'Age', queues: 1, type: 'mixed' as const, retain: { ms: HOUR } },
+      { topic: 'Size', queues: 1, type: 'mixed' as const, retain: { bytes: 5000 } },
+    ]
+    await bench.run<'admin'>({ kind: 'admin', action: { do: 'putTopics', topics } })
+    await fill('Age', 10)
+    await fill('Size', 10)
+    await bench.clock.advance(HOUR)
+    await fill('Age', 3)
+    await bench.clock.advance(60_000)
+    await turn(20)
+    const min = async (topic: string) =>
+      (await bench.run<'queryOffset'>({ kind: 'queryOffset', queue: { topic, node: 'sluice-0', index: 0 }, at: 'min' }))
+        .offset
+    expect([await min('Age'), await min('Size')]).toEqual([10, 6])
+    expect(await bench.pop('Age')).toHaveLength(3)
+    await bench.reopen()
+    expect([await min('Age'), await min('Size')]).toEqual([10, 6])
+  })
 })

@@ -5,6 +5,7 @@ import type { Core } from './core.ts'
 import type { Prelude } from './events.ts'
 import { again, appendBeside } from './publish.ts'
 import type { Pointed } from './state.ts'
+import { trim } from './trim.ts'
 
 export interface Retain {
   readonly ms: Ms
@@ -61,6 +62,7 @@ export class Retention {
 
   async #look(): Promise<void> {
     const { segments, lines } = this.#core
+    await trim(this.#core)
     while (this.#isOver()) {
       const [first, second] = segments.list
       const { start } = second!

@@ -87,8 +87,11 @@ const parse = (packed: Buffer): Map<string, string> => {
 }
 
 interface More {
-  /** User properties. */
-  readonly user?: Readonly<Record<string, string>>
+  /**
+   * User properties: pairs and not an object, since JSON.parse of Node 24.21 takes an escaped name for `\\` once it has
+   * seen that one in the same place.
+   */
+  readonly user?: readonly (readonly [string, string])[]
   /** Fields of the model by their property names; keys as a list. */
   readonly own?: Readonly<Record<string, string | readonly string[]>>
 }
@@ -207,7 +210,7 @@ export class PropertyView {
     const users: [string, string][] = []
     for (const entry of found) if (!hidden.has(entry[0])) users.push(entry)
     const more = this.#rest.user
-    if (more) users.push(...Object.entries(more))
+    for (const [name, value] of more ?? []) users.push([name, value])
     // fromEntries and not assignment: a property may be called __proto__
     return users.length === 0 ? empty : Object.fromEntries(users)
   }
@@ -220,15 +223,16 @@ const readMore = (text: string | undefined): More => {
   if (text === undefined) return none
   try {
     const { user, own } = JSON.parse(Buffer.from(text, 'base64').toString('utf8')) as Record<string, unknown>
-    return { ...(isTexts(user) && { user }), ...(isOwn(own) && { own }) }
+    return { ...(isPairs(user) && { user }), ...(isOwn(own) && { own }) }
   } catch {
     return none
   }
 }
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-const isTexts = (value: unknown): value is Record<string, string> =>
-  isObject(value) && Object.values(value).every((one) => typeof one === 'string')
+const isPairs = (value: unknown): value is [string, string][] =>
+  Array.isArray(value) &&
+  value.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string'))
 const isOwn = (value: unknown): value is Record<string, string | string[]> =>
   isObject(value) &&
   Object.values(value).every((one) =>
@@ -259,7 +263,7 @@ export const isSayable = (value: string): boolean =>
  */
 export const propertyText = (message: Message): string => {
   let text = ''
-  let user: Record<string, string> | undefined
+  let user: [string, string][] | undefined
   let own: Record<string, string | readonly string[]> | undefined
   const say = (name: string, value: string | undefined): void => {
     if (value === undefined) return
@@ -296,7 +300,7 @@ export const propertyText = (message: Message): string => {
   for (const name in properties) {
     const value = properties[name]!
     if (isSayable(name) && isSayable(value) && !hidden.has(name)) text += `${name}\x01${value}\x02`
-    else Object.defineProperty((user ??= {}), name, { value, enumerable: true, configurable: true, writable: true })
+    else (user ??= []).push([name, value])
   }
   if (user || own) {
     const more: More = { ...(user && { user }), ...(own && { own }) }
