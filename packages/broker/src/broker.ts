@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path'
 import {
   type Addressee,
   type Backend,
@@ -97,6 +98,7 @@ export const openBroker = async (options: BrokerOptions): Promise<Broker> => {
     throw new Fault('invalid', 'a node name is 1 to 64 letters, digits, ., _ and -', { about: 'node' })
   const files = options.files ?? realFiles
   await files.makeDir(options.dir)
+  await files.syncDir(dirname(resolve(options.dir)))
   const unlock = await files.lock(options.dir)
   try {
     return await open(options, node, files, unlock)

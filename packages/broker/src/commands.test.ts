@@ -466,6 +466,15 @@ describe('commands', () => {
     await other
   })
 
+  it('comes up with more than it would make today', async () => {
+    bench = await Bench.start({ defaultQueues: 1 })
+    await bench.publish(message('A', '1'), message('B', '1'))
+    for (const group of ['g', 'h']) await bench.pop('A', { group })
+    await bench.reopen({ bounds: { topics: 1, groups: 1 } })
+    expect(bench.broker.stats()).toMatchObject({ topics: 2, groups: 2 })
+    expect(bench.lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
   it('holds a hundred thousand parked pops', async () => {
     bench = await Bench.start({ defaultQueues: 1 })
     await bench.publish(message('T', 'x'))

@@ -22,7 +22,7 @@ export class Replay {
   }
 
   apply({ place, payload }: Entry): void {
-    if (isControl(payload)) this.#event(payload, place)
+    if (isControl(payload)) this.#control(payload, place)
     else if (isRecordPayload(payload)) this.#record(viewRecord(payload, this.#state.node), place, payload.length)
   }
 
@@ -47,6 +47,15 @@ export class Replay {
     return this.#state.putTopic({ topic, queues, type: 'mixed' }, 0).queues[index]!
   }
 
+  /** A change that cannot be made again is said and passed over: the broker comes up with the rest. */
+  #control(payload: Buffer, place: number): void {
+    try {
+      this.#event(payload, place)
+    } catch (error) {
+      this.#lines.error('log.event', { place, kind: payload.readUInt32BE(0), error: String(error) })
+    }
+  }
+
   #event(payload: Buffer, place: number): void {
     if (payload.readUInt32BE(0) === events.SYNCED) {
       this.synced = Math.max(this.synced, payload.readDoubleBE(8))
@@ -69,7 +78,7 @@ export class Replay {
         return true
       case events.GROUP_PUT: {
         const spec = JSON.parse(body.text()) as GroupSpec
-        const group = state.group(spec.group)
+        const group = state.groupAgain(spec.group)
         group.spec = spec
         group.explicit = true
         return true
@@ -87,7 +96,7 @@ export class Replay {
 
   #leases(kind: number, body: BytesReader): boolean {
     const state = this.#state
-    const cursorOf = ({ group, topic, queue }: events.Where) => state.group(group).topic(topic).cursor(queue)
+    const cursorOf = ({ group, topic, queue }: events.Where) => state.groupAgain(group).topic(topic).cursor(queue)
     switch (kind) {
       case events.OFFSET: {
         const cursor = cursorOf(events.readWhere(body))

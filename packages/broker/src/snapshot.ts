@@ -118,7 +118,7 @@ const writeCursor = (writer: BytesWriter, { committed, next, held }: Cursor): vo
 
 const readGroups = (reader: BytesReader, state: State): void => {
   reader.list(() => {
-    const group = state.group(reader.text())
+    const group = state.groupAgain(reader.text())
     const spec = reader.maybe()
     if (spec !== undefined) {
       group.spec = JSON.parse(spec) as GroupSpec

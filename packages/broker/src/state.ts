@@ -117,12 +117,18 @@ export class State {
 
   /** The group, made with the usual settings if it was unknown. @throws Fault 'invalid' about 'group', 'limit' */
   group(name: string): GroupState {
-    let group = this.groups.get(name)
+    const group = this.groups.get(name)
     if (group) return group
     checkGroupName(name)
     if (this.groups.size >= this.bounds.groups)
       throw new Fault('limit', `there are ${this.groups.size} groups already`, { about: 'group' })
-    this.groups.set(name, (group = new GroupState(defaultGroup(name))))
+    return this.groupAgain(name)
+  }
+
+  /** Of what is read again: bounds are kept where things are made. */
+  groupAgain(name: string): GroupState {
+    let group = this.groups.get(name)
+    if (!group) this.groups.set(name, (group = new GroupState(defaultGroup(name))))
     return group
   }
 

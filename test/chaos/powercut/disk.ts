@@ -1,7 +1,9 @@
-import { basename, dirname } from 'node:path'
+import { basename } from 'node:path'
 import type { FileLayer, OpenFile } from '@sluice/broker'
 import type { Random } from './random.ts'
 
+/** Where the broker keeps its files. */
+export const DIR = '/disk'
 const PAGE = 4096
 const SECTOR = 512
 
@@ -156,7 +158,8 @@ export class Disk implements FileLayer {
   }
 
   async syncDir(dir: string): Promise<void> {
-    void dirname(dir)
+    // The directory above was there before.
+    if (basename(dir) !== basename(DIR)) return
     const changes = this.#nameChanges.length
     await this.#pause()
     if (this.#faults.noDirSync) return

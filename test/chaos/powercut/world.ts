@@ -1,7 +1,7 @@
 import { type Broker, openBroker } from '@sluice/broker'
 import type { CommandOf, Context, Delivered, Kind, Log, Message, Receipt, ReplyTo, Stored } from '@sluice/core'
 import { type FakeClock, fakeClock } from '@sluice/testkit'
-import { Disk, type Faults } from './disk.ts'
+import { DIR, Disk, type Faults } from './disk.ts'
 import { Model } from './model.ts'
 import type { Random } from './random.ts'
 
@@ -38,7 +38,7 @@ export class World {
     }
     const log: Log = { info: () => undefined, warn: () => undefined, error: complain }
     this.broker = await openBroker({
-      dir: '/disk',
+      dir: DIR,
       files: disk,
       clock: this.clock,
       log,
