@@ -1,10 +1,12 @@
+import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Fault } from '@sluice/core'
 import { type RunningGateway, startGateway } from '@sluice/gateway'
-import mqttProtocol from '@sluice/protocol-mqtt'
+import mqttProtocol, { SCRAM_SHA_256, scramKeys, verifyScram } from '@sluice/protocol-mqtt'
 import { connect, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
@@ -33,8 +35,8 @@ interface Client {
 
 let ids = 0
 /** MQTT.js, with everything it is given from its first moment on. */
-const open = async (options: IClientOptions, port = gateway.port): Promise<Client> => {
-  const mqtt = connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, clientId: `e2e-${++ids}`, ...options })
+const open = async (options: IClientOptions, port = gateway.port, scheme = 'mqtt'): Promise<Client> => {
+  const mqtt = connect(`${scheme}://127.0.0.1:${port}`, { reconnectPeriod: 0, clientId: `e2e-${++ids}`, ...options })
   clients.push(mqtt)
   const received: Received[] = []
   let connack: IConnackPacket | undefined
@@ -257,6 +259,60 @@ describe('MQTT.js, version 5, over the broker', () => {
     expect(Math.min(one.received.length, two.received.length)).toBeGreaterThan(0)
   })
 
+  it('is sent aliases, if it takes them', async () => {
+    const subscriber = await open({ protocolVersion, properties: { topicAliasMaximum: 1 } })
+    const seen: unknown[] = []
+    subscriber.mqtt.on('packetreceive', (packet) => {
+      if (packet.cmd === 'publish') seen.push([packet.topic, packet.properties?.topicAlias])
+    })
+    await subscriber.mqtt.subscribeAsync('alias/#', { qos: 2 })
+    for (const [topic, qos] of [
+      ['alias/a', 0],
+      ['alias/a', 1],
+      ['alias/b', 1],
+      ['alias/a', 2],
+    ] as const) {
+      await subscriber.mqtt.publishAsync(topic, topic, { qos })
+    }
+    await until(() => subscriber.received.length === 4)
+    expect(subscriber.received.map(({ topic, text }) => topic === text)).toEqual([true, true, true, true])
+    expect(seen).toEqual([
+      ['alias/a', 1],
+      ['', 1],
+      ['alias/b', undefined],
+      ['alias/a', 1],
+    ])
+  })
+
+  it('is told which filters it had, also after it was away', async () => {
+    const kept = { protocolVersion, clean: false, clientId: 'unsubscribes', properties: { sessionExpiryInterval: 60 } }
+    const first = await open(kept as IClientOptions)
+    await first.mqtt.subscribeAsync(['had/a', 'had/b'], { qos: 1 })
+    await first.mqtt.endAsync()
+    const again = await open(kept as IClientOptions)
+    const codes = new Promise((resolve) => {
+      again.mqtt.on('packetreceive', (packet) => {
+        if (packet.cmd === 'unsuback') resolve((packet as unknown as { granted: number[] }).granted)
+      })
+    })
+    await again.mqtt.unsubscribeAsync(['had/a', 'never', 'had/b'])
+    expect(await codes).toEqual([0, 0x11, 0])
+    await again.mqtt.publishAsync('had/a', 'x', { qos: 1 })
+    expect(again.received).toEqual([])
+  })
+
+  it('has a will that lives from when it is told', async () => {
+    const watcher = await open({ protocolVersion })
+    await watcher.mqtt.subscribeAsync('wills/expiry', { qos: 1 })
+    const properties = { messageExpiryInterval: 1 }
+    const will = { topic: 'wills/expiry', payload: Buffer.from('gone'), qos: 1 as const, retain: false, properties }
+    const lost = await open({ protocolVersion, will })
+    await new Promise((resolve) => setTimeout(resolve, 1_100))
+    lost.mqtt.stream.destroy()
+    await until(() => watcher.received.length === 1)
+    expect(watcher.received[0]?.packet.properties?.messageExpiryInterval).toBe(1)
+  })
+
   it('is told the fate of each publish and filter', async () => {
     const client = await open({ protocolVersion })
     await expect(client.mqtt.publishAsync('a/'.repeat(200), 'x', { qos: 1 })).rejects.toThrow(/Topic Name invalid/)
@@ -282,6 +338,113 @@ describe('MQTT.js, version 5, over the broker', () => {
     await until(() => subscriber.received.length >= 150)
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(texts(subscriber).sort()).toEqual([...bodies].sort())
+  })
+})
+
+describe('MQTT.js over a WebSocket', () => {
+  let both: RunningGateway
+  beforeAll(async () => {
+    both = await startGateway({ protocols: ['http', mqttProtocol()] })
+  })
+  afterAll(() => both?.close())
+
+  it.each([4, 5] as const)('publishes and receives as over TCP, version %i', async (protocolVersion) => {
+    const topic = `web-${protocolVersion}/x`
+    const browser = await open({ protocolVersion }, both.port, 'ws')
+    const device = await open({ protocolVersion }, both.port)
+    for (const { mqtt } of [browser, device]) await mqtt.subscribeAsync(topic, { qos: 2 })
+    await browser.mqtt.publishAsync(topic, 'x'.repeat(200_000), { qos: 2 })
+    for (const text of upTo(100)) await browser.mqtt.publishAsync(topic, text, { qos: 2 })
+    await until(() => browser.received.length === 101 && device.received.length === 101)
+    expect(texts(browser)).toEqual(texts(device))
+    expect(texts(device).slice(1)).toEqual(upTo(100))
+  })
+
+  it('finds its session again', async () => {
+    const kept = { protocolVersion: 4, clean: false, clientId: 'web-kept' } as const
+    const first = await open(kept, both.port, 'ws')
+    await first.mqtt.subscribeAsync('web-kept', { qos: 1 })
+    await first.mqtt.endAsync()
+    const device = await open({}, both.port)
+    await device.mqtt.publishAsync('web-kept', 'late', { qos: 1 })
+    const second = await open(kept, both.port, 'ws')
+    expect(second.resumed()).toBe(true)
+    await until(() => second.received.length === 1)
+  })
+})
+
+describe('what a process may turn on', () => {
+  it('lets clients in by SCRAM-SHA-256, and proves itself to them', async () => {
+    const users = new Map([['ann', scramKeys('pencil')]])
+    const guarded = await startGateway({
+      protocols: [mqttProtocol({ authenticationMethods: [SCRAM_SHA_256] })],
+      async authenticate(who) {
+        if (who.mechanism !== SCRAM_SHA_256) throw new Fault('unauthenticated', 'SCRAM only')
+        return { name: await verifyScram(who, (user) => users.get(user)), tenant: '', super: false }
+      },
+    })
+    const login = async (password: string): Promise<Buffer | undefined> => {
+      const bare = 'n=ann,r=abcdefgh'
+      const method = { authenticationMethod: SCRAM_SHA_256 }
+      const client = connect(`mqtt://127.0.0.1:${guarded.port}`, {
+        protocolVersion: 5,
+        reconnectPeriod: 0,
+        properties: { ...method, authenticationData: Buffer.from(`n,,${bare}`) },
+      })
+      clients.push(client)
+      client.handleAuth = ({ properties }, answer) => {
+        const challenge = String(properties?.authenticationData)
+        const [, nonce, salt, times] = /^r=(.+),s=(.+),i=(.+)$/.exec(challenge)!
+        const salted = pbkdf2Sync(password, Buffer.from(salt!, 'base64'), Number(times), 32, 'sha256')
+        const key = createHmac('sha256', salted).update('Client Key').digest()
+        const signed = `${bare},${challenge},c=biws,r=${nonce}`
+        const sign = createHmac('sha256', createHash('sha256').update(key).digest()).update(signed).digest()
+        const proof = Buffer.from(key.map((byte, at) => byte ^ sign[at]!)).toString('base64')
+        const authenticationData = Buffer.from(`c=biws,r=${nonce},p=${proof}`)
+        answer(undefined, { cmd: 'auth', reasonCode: 0x18, properties: { ...method, authenticationData } })
+      }
+      const connack = await new Promise<IConnackPacket>((resolve, reject) => {
+        client.once('connect', resolve).once('error', reject)
+      })
+      return connack.properties?.authenticationData
+    }
+    try {
+      expect(String(await login('pencil'))).toMatch(/^v=[A-Za-z0-9+/]+=$/)
+      await expect(login('guess')).rejects.toThrow(/Bad User Name or Password/i)
+      await expect(open({ protocolVersion: 5 }, guarded.port)).rejects.toThrow(/Bad User Name or Password/i)
+    } finally {
+      await guarded.close()
+    }
+  })
+
+  it('sends to one device alone', async () => {
+    const apsara = await startGateway({ protocols: [mqttProtocol({ apsara: true })] })
+    try {
+      const device = { clientId: 'GID_pumps@@@1', clean: false, protocolVersion: 4 } as const
+      const first = await open(device, apsara.port)
+      await first.mqtt.endAsync()
+      const sender = await open({ clientId: 'GID_pumps@@@2', protocolVersion: 5 }, apsara.port)
+      await sender.mqtt.subscribeAsync('#', { qos: 1 })
+      await sender.mqtt.publishAsync('parent/p2p/GID_pumps@@@1', 'to you', { qos: 2 })
+      const again = await open(device, apsara.port)
+      await until(() => again.received.length === 1)
+      expect(again.received[0]).toMatchObject({ topic: 'parent/p2p/GID_pumps@@@1', text: 'to you', packet: { qos: 2 } })
+      await expect(open({ clientId: 'pump', protocolVersion: 5 }, apsara.port)).rejects.toThrow(/Client Identifier/)
+      expect(sender.received).toEqual([])
+    } finally {
+      await apsara.close()
+    }
+  })
+
+  it('tells about itself under $SYS', async () => {
+    const client = await open({ protocolVersion: 5 })
+    await client.mqtt.subscribeAsync('$SYS/broker/#', { qos: 1 })
+    await until(() => client.received.length === 5)
+    expect(client.received.map(({ topic }) => topic)).toContain('$SYS/broker/clients/connected')
+    const later = await open({ protocolVersion: 4 })
+    await later.mqtt.subscribeAsync('$SYS/broker/uptime', { qos: 0 })
+    await until(() => later.received.length === 1)
+    expect(later.received[0]?.text).toMatch(/^\d+ seconds$/)
   })
 })
 

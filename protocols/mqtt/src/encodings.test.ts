@@ -108,7 +108,7 @@ describe('topic aliases towards a client', () => {
     writer.publish('other', '3', 0)
     expect(await take(client)).toEqual(['a/b', 1])
     expect(await take(client)).toEqual(['', 1])
-    expect(await take(client)).toEqual(['', 1])
+    expect(await take(client)).toEqual(['a/b', 1])
     expect(await take(client)).toEqual(['other', undefined])
   })
 

@@ -75,9 +75,10 @@ const shapeOf = (delivered: Delivered, version: Version, alias: Alias | undefine
   return `${version} ${flags} ${alias?.number ?? ''} ${expiry} ${notes?.join() ?? ''}`
 }
 
+/** MQTT.js forgets what an alias stands for until PUBREL: QoS 2 has the topic as well, which says the same once more. */
 const withAlias = (publish: Publish, { number, known }: Alias): Publish => ({
   ...publish,
-  topic: known ? '' : publish.topic,
+  topic: known && publish.qos < 2 ? '' : publish.topic,
   properties: { ...publish.properties, topicAlias: number },
 })
 

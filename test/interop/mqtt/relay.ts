@@ -35,16 +35,20 @@ const isExact = (first: number): boolean => first >> 4 !== 3 || (first & 6) === 
 const idOf = (first: number, body: Buffer): number =>
   first >> 4 === 3 ? body.readUInt16BE(2 + body.readUInt16BE(0)) : body.readUInt16BE(0)
 
-/** A name that stays for a gateway that comes and goes, and that sees each QoS 2 handshake pass. */
+/**
+ * An address that stays for a gateway that comes and goes, and that sees each QoS 2 handshake pass. While the gateway is
+ * away connections wait rather than fail: Paho Python forgets at its second attempt that it had PUBREC for a message, and
+ * publishes it anew, which no server can tell from another message.
+ */
 export class Relay {
   port = 0
-  /** Of the gateway; undefined: it is away. */
-  target: number | undefined
   /** Told before the packet is passed on; true: it is not. */
   onStep: (step: Step) => boolean = () => false
   readonly #server = net.createServer((client) => this.#connected(client))
   readonly #sockets = new Set<net.Socket>()
   readonly #open = new Map<string, Step>()
+  readonly #waiting = new Set<net.Socket>()
+  #target: number | undefined
 
   async listen(): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
@@ -56,21 +60,34 @@ export class Relay {
     return [...this.#open.values()]
   }
 
+  /** The gateway is at this port. */
+  back(port: number): void {
+    this.#target = port
+    for (const client of this.#waiting) this.#pass(client, port)
+    this.#waiting.clear()
+  }
+
   /** The gateway is gone, and with it every connection. */
   away(): void {
-    this.target = undefined
+    this.#target = undefined
     for (const socket of this.#sockets) socket.destroy()
   }
 
   close(): void {
     this.away()
+    for (const client of this.#waiting) client.destroy()
     this.#server.close()
   }
 
   #connected(client: net.Socket): void {
     client.on('error', () => client.destroy())
-    if (this.target === undefined) return void client.destroy()
-    const gateway = net.connect(this.target, '127.0.0.1')
+    if (this.#target !== undefined) return this.#pass(client, this.#target)
+    this.#waiting.add(client)
+    client.on('close', () => this.#waiting.delete(client))
+  }
+
+  #pass(client: net.Socket, port: number): void {
+    const gateway = net.connect(port, '127.0.0.1')
     gateway.on('error', () => gateway.destroy())
     let name = ''
     let dropped = false

@@ -19,7 +19,7 @@ class Bench {
 
   async start(): Promise<void> {
     this.#gateway = await startSluice({ data: this.#data })
-    this.relay.target = this.#gateway.port
+    this.relay.back(this.#gateway.port)
   }
 
   /** At once, from within whatever is going on. */
