@@ -5,8 +5,19 @@ import type { Clock, Log } from '@sluice/core'
 import { parseAddress } from './address.ts'
 import type { Config } from './config/schema.ts'
 
+/** Where a stored message says it lies. The port is 0 until a listener with any free one has it. */
+export interface StoreHost {
+  readonly address: string
+  port: number
+}
+
 /** The broker inside this process. @throws Fault 'conflict' when another process holds the directory */
-export const openEmbedded = (config: Config, data: string, clock: Clock, log: Log): Promise<Broker> => {
+export const openEmbedded = (
+  config: Config,
+  data: string,
+  at: StoreHost,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): Promise<Broker> => {
   const { embedded } = config.backend
   return openBroker({
     dir: join(data, 'log'),
@@ -19,7 +30,7 @@ export const openEmbedded = (config: Config, data: string, clock: Clock, log: Lo
     defaultQueues: embedded.queues,
     bodyBytes: config.limits.bodyBytes,
     retain: { ms: embedded.retentionMs, bytes: embedded.retentionBytes },
-    storeHost: storeHost(config),
+    storeHost: at,
   })
 }
 
@@ -27,7 +38,7 @@ export const openEmbedded = (config: Config, data: string, clock: Clock, log: Lo
  * Fixed when a message is stored: its id must read the same to its producer and to every consumer. Records have room
  * for an IP address only; where a name is advertised, the first listener's own stands there.
  */
-export const storeHost = ({ advertise, listeners }: Config): { readonly address: string; readonly port: number } => {
+export const storeHost = ({ advertise, listeners }: Config): StoreHost => {
   const told = parseAddress(advertise)
   if (told && isIP(told.host) !== 0) return { address: told.host, port: told.port }
   const { host, port } = listeners[0]!

@@ -26,7 +26,7 @@ import { createDrain, type DrainController } from '@sluice/drain'
 import { governance, oneNode } from '@sluice/governance'
 import { type AdminOptions, startAdmin } from './admin.ts'
 import type { Config } from './config/schema.ts'
-import { openEmbedded } from './embedded.ts'
+import { openEmbedded, type StoreHost, storeHost } from './embedded.ts'
 import type { ProtocolExtras, RunningGateway } from './gateway.ts'
 import { Host } from './host.ts'
 import { Leaving } from './leaving.ts'
@@ -76,7 +76,8 @@ const assemble = async (config: Config, extras: ProtocolExtras, undo: Undo): Pro
   const log = extras.log ?? createLog({ ...config.log, to: 1 })
   const data = resolve(config.data)
   mkdirSync(data, { recursive: true })
-  const { loaded, embedded } = await openStore(config, extras, { data, clock, log }, undo)
+  const stored = storeHost(config)
+  const { loaded, embedded } = await openStore(config, extras, { data, stored, clock, log }, undo)
   const wheel = new Wheel(clock)
   undo.add(() => wheel.close())
   const parts: Parts = {
@@ -95,6 +96,7 @@ const assemble = async (config: Config, extras: ProtocolExtras, undo: Undo): Pro
   const stopWatching = watch(parts.metrics, parts)
   undo.add(stopWatching)
   const listeners = await openListeners(parts)
+  stored.port ||= listeners[0]!.port
   const stopListening = () => Promise.all(listeners.map((listener) => listener.close()))
   undo.add(stopListening)
   parts.drain.onPhase((phase) => {
@@ -142,16 +144,23 @@ interface Parts {
   readonly log: Log
 }
 
+interface StoreParts {
+  readonly data: string
+  readonly stored: StoreHost
+  readonly clock: Clock
+  readonly log: Log
+}
+
 /** Side by side, for a quick start; a mistake in the configuration is told before trouble with the store. */
 const openStore = async (
   config: Config,
   { protocols = config.protocols, base = process.cwd() }: ProtocolExtras,
-  { data, clock, log }: { readonly data: string; readonly clock: Clock; readonly log: Log },
+  { data, stored, clock, log }: StoreParts,
   undo: Undo,
 ): Promise<{ readonly loaded: readonly Loaded[]; readonly embedded: Broker }> => {
   const [loaded, embedded] = await Promise.allSettled([
     loadProtocols(protocols, base),
-    openEmbedded(config, data, clock, log),
+    openEmbedded(config, data, stored, { clock, log }),
   ])
   if (embedded.status === 'fulfilled') undo.add(() => embedded.value.close())
   if (loaded.status === 'rejected') throw loaded.reason
