@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Machine, machine } from './machine.ts'
@@ -41,6 +40,8 @@ export interface Bench {
   readonly targets: readonly Target[]
   /** Contenders that the first one is set in ratio to; absent: all others. */
   readonly peers?: readonly string[]
+  /** Contenders that are set in ratio, ours first; in place of `peers`. */
+  readonly pairs?: readonly (readonly [ours: string, peer: string])[]
   /** What the figures mean, in lines of its own. */
   explain?(samples: Readonly<Record<string, readonly Sample[]>>): readonly string[]
 }
@@ -61,13 +62,14 @@ export interface Server {
 export interface Stage {
   readonly full: boolean
   readonly machine: Machine
-  /** A folder that goes when the bench ends. */
+  /** A folder that goes when the bench ends, on the repository's disk: the system's own may be in memory. */
   folder(): string
   /** A server on the server's core, ready. */
   server(options: ServerOptions): Promise<Server>
   /**
    * A TypeScript file as a process on the load's core; its last line is the sample as JSON. With `server`, that one's
    * share is added: `serverCpuMs`, `serverRssMB` after the run, and `cpuPer1000Ms` where the load gives `messages`.
+   * A load that warms up says {@link MEASURING} when it begins to count.
    */
   load(file: URL, options: object, server?: Server): Promise<Sample>
 }
@@ -77,7 +79,12 @@ const node = (file: URL, args: readonly string[]): Pick<SpawnOptions, 'command' 
   args: ['--conditions=@sluice/source', '--expose-gc', fileURLToPath(file), ...args],
 })
 
+/** What a load prints when its warm-up is over: the server's CPU time counts from there. */
+export const MEASURING = 'measuring'
+
 const LOAD_WITHIN_MS = 300_000
+
+const scratch = fileURLToPath(new URL('../../out/bench/', import.meta.url))
 
 export class BenchStage implements Stage {
   readonly full: boolean
@@ -91,7 +98,8 @@ export class BenchStage implements Stage {
   }
 
   folder(): string {
-    const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
+    mkdirSync(scratch, { recursive: true })
+    const folder = mkdtempSync(join(scratch, 'run-'))
     this.#folders.push(folder)
     return folder
   }
@@ -104,14 +112,22 @@ export class BenchStage implements Stage {
   }
 
   async load(file: URL, options: object, server?: Server): Promise<Sample> {
-    const before = server && cpuMs(server.pid)
+    let before = server && cpuMs(server.pid)
     const child = new Child({ ...node(file, [JSON.stringify(options)]), core: this.machine.pin?.load })
     this.#children.add(child)
+    void child
+      .line((line) => line === MEASURING, LOAD_WITHIN_MS)
+      .then(
+        () => {
+          before = server && cpuMs(server.pid)
+        },
+        () => undefined,
+      )
     const timer = setTimeout(() => child.kill('SIGKILL'), LOAD_WITHIN_MS)
     const how = await child.ended
     clearTimeout(timer)
     this.#children.delete(child)
-    if (how !== 0) throw new Error(`load ended with ${how}: ${child.lines.slice(-10).join('\n')}`)
+    if (how !== 0) throw new Error(`load ended with ${how}: ${child.lines.slice(-20).join('\n')}`)
     const sample = JSON.parse(child.lines.at(-1) ?? '') as Sample
     if (!server || before === undefined) return sample
     const serverCpuMs = cpuMs(server.pid) - before

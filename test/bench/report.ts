@@ -43,6 +43,9 @@ const head = ({ bench, commit, at, machine, load, method, rounds }: Report): str
   `   median (least–greatest) of ${rounds} round${rounds === 1 ? '' : 's'}, contenders in turn`,
 ]
 
+const pairsOf = (bench: Bench, [first, ...others]: readonly string[]) =>
+  bench.pairs ?? (bench.peers ?? others).map((peer) => [first as string, peer] as const)
+
 /** A line a contender and metric, ratios to the first contender that is not ours, targets last. */
 export const print = (report: Report, bench: Bench): string => {
   const { samples, unavailable, verdicts } = report.result
@@ -51,11 +54,10 @@ export const print = (report: Report, bench: Bench): string => {
     for (const [metric, figure] of Object.entries(summaries(all)))
       lines.push(`   ${name.padEnd(20)} ${metric.padEnd(14)} ${spread(figure)}`)
   }
-  const [ours, ...others] = Object.keys(samples)
-  for (const peer of bench.peers ?? others) {
-    if (!samples[peer]) continue
-    for (const metric of metricsOf(samples[ours!]!)) {
-      const [mine, theirs] = [figures(samples[ours!], metric), figures(samples[peer], metric)]
+  for (const [ours, peer] of pairsOf(bench, Object.keys(samples))) {
+    if (!samples[ours] || !samples[peer]) continue
+    for (const metric of metricsOf(samples[ours])) {
+      const [mine, theirs] = [figures(samples[ours], metric), figures(samples[peer], metric)]
       if (theirs.length > 0) lines.push(`   ${ours} / ${peer}: ${metric} × ${spread(ratio(mine, theirs))}`)
     }
   }

@@ -7,6 +7,7 @@ import { print, write } from './report.ts'
 const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }>>> = {
   start: () => import('./start.bench.ts'),
   pipeline: () => import('./pipeline.bench.ts'),
+  remoting: () => import('./remoting.bench.ts'),
 }
 
 const { values, positionals } = parseArgs({

@@ -1,0 +1,63 @@
+import type { Server, Stage } from './harness.ts'
+
+const root = new URL('../../', import.meta.url).pathname
+const main = `${root}packages/cli/src/main.ts`
+
+export interface Ours extends Server {
+  readonly port: number
+  /** Where its profile goes, when the bench was asked for one. */
+  readonly profile: string | undefined
+}
+
+interface Ready {
+  readonly event?: string
+  readonly listeners?: readonly { readonly port: number }[]
+}
+
+const readyOf = (line: string): Ready | undefined => {
+  try {
+    const parsed = JSON.parse(line) as Ready
+    return parsed.event === 'ready' ? parsed : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export interface OursOptions {
+  readonly flush: 'sync' | 'async'
+  readonly data: string
+  /** Further settings, `key.path=value`. */
+  readonly set?: readonly string[]
+}
+
+/** `sluice start` with the embedded broker and all protocols on one port. `BENCH_PROFILE=FOLDER` leaves a CPU profile there. */
+export const ours = async (stage: Stage, { flush, data, set = [] }: OursOptions): Promise<Ours> => {
+  const profile = process.env.BENCH_PROFILE
+  const settings = [
+    'listeners=[{port: 0}]',
+    'admin.port=0',
+    'log.format=json',
+    `data=${data}`,
+    `backend.embedded.flush=${flush}`,
+    'drain.leavingMs=0',
+    'drain.announceMs=0',
+    'drain.settleMs=1000',
+    ...set,
+  ]
+  const server = await stage.server({
+    command: process.execPath,
+    args: [
+      '--conditions=@sluice/source',
+      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`, '--cpu-prof-interval=500'] : []),
+      main,
+      'start',
+      '--quiet',
+      ...settings.flatMap((one) => ['--set', one]),
+    ],
+    cwd: root,
+    ready: (line) => readyOf(line) !== undefined,
+  })
+  const port = readyOf(server.readyLine)?.listeners?.[0]?.port
+  if (port === undefined) throw new Error(`no port in ${server.readyLine}`)
+  return { ...server, port, profile }
+}
