@@ -14,7 +14,9 @@ export default class CountsReporter implements Reporter {
         if (state === 'passed') passed++
         else if (state === 'failed') failed++
         else skipped++
-        for (const error of errors ?? []) console.log(`FAIL ${test.fullName}\n${error.stack ?? error.message}`)
+        for (const error of errors ?? []) {
+          console.log(`FAIL ${test.fullName}\n${error.stack ?? error.message}\n${error.diff?.slice(0, 2_000) ?? ''}`)
+        }
       }
     }
     console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)

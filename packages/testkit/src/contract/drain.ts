@@ -22,8 +22,9 @@ export const drain: readonly ContractCheck[] = [
       assert.equal(connection.state, 'serving')
       connection.goAway('draining')
       await bench.quiet()
+      // A protocol may end an idle connection by itself, and soon.
+      if (client.wire.ended || connection.state === 'closed') return
       assert.equal(connection.state, 'told')
-      if (client.wire.ended) return // a protocol may end an idle connection at once
       await client.publish(bench.topic, bodyOf(1))
       assert.equal(bench.gateway.messages(bench.topic).length, 2)
       await bench.eventually('nothing is in flight', () => connection.busy === 0)
