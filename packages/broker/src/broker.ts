@@ -16,8 +16,7 @@ import {
 import { noHost, parseHost } from '@sluice/remoting'
 import { admin, group } from './admin.ts'
 import { Checkpoints } from './checkpoints.ts'
-import { Core, type Counters } from './core.ts'
-import { unsupported } from './errors.ts'
+import { Core, type Counters, noCounts } from './core.ts'
 import { type FileLayer, realFiles } from './files.ts'
 import { Inboxes } from './inboxCommands.ts'
 import { popInbox } from './inboxPop.ts'
@@ -26,7 +25,7 @@ import { Members } from './members.ts'
 import { commitOffset, queryOffset } from './offsets.ts'
 import { publishOnce } from './once.ts'
 import { popGroup } from './pop.ts'
-import { publish } from './publish.ts'
+import { publish, recall } from './publish.ts'
 import { read } from './read.ts'
 import { recover } from './recovery.ts'
 import { defaultRetain, Retention } from './retention.ts'
@@ -36,6 +35,7 @@ import { type Bounds, defaultBounds, State } from './state.ts'
 import { Timers } from './timers.ts'
 import { topic } from './topicCommands.ts'
 import { NODE_NAME } from './topics.ts'
+import { Transactions } from './transactions.ts'
 import { Wills } from './wills.ts'
 
 export interface BrokerOptions {
@@ -70,6 +70,10 @@ export interface BrokerStats extends Counters {
   readonly groups: number
   readonly inboxes: number
   readonly parked: number
+  /** Messages that wait for their time. */
+  readonly delayed: number
+  /** Transactions without a decision. */
+  readonly halves: number
   readonly segments: number
   /** First and last position of the log. */
   readonly start: number
@@ -125,7 +129,7 @@ const open = async (
   const clock = options.clock ?? systemClock
   const lines = options.log ?? quiet
   const storeHost = hostOf(options)
-  const counters: Counters = { unreadableBytes: 0, unreadableRecords: 0, cutBytes: 0 }
+  const counters = noCounts()
   const state = new State(node, { ...defaultBounds, ...options.bounds })
   const segments = new Segments(files, options.dir)
   const checkpoints = new Checkpoints(files, segments, clock, lines)
@@ -183,6 +187,7 @@ class LogBroker implements Broker {
   readonly #members: Members
   readonly #timers: Timers
   readonly #inboxes: Inboxes
+  readonly #transactions: Transactions
   #closed: Promise<void> | undefined
 
   constructor(
@@ -204,7 +209,10 @@ class LogBroker implements Broker {
     this.#timers = new Timers(core)
     this.#inboxes = new Inboxes(core, new Wills(core))
     this.#inboxes.recovered()
+    this.#transactions = new Transactions(core, this.#members)
     core.delayed = () => this.#timers.schedule()
+    core.undecided = () => this.#transactions.schedule()
+    this.#transactions.schedule()
     this.#timers.schedule()
   }
 
@@ -220,7 +228,7 @@ class LogBroker implements Broker {
       case 'publish':
         return command.once ? publishOnce(core, command, context) : publish(core, command, context)
       case 'read':
-        return read(core, command, context)
+        return read(core, command, context, (source, max) => this.#transactions.browse(source, max))
       case 'pop':
         return this.#pop(command, context)
       case 'open':
@@ -249,8 +257,10 @@ class LogBroker implements Broker {
         return this.#leave(command, context)
       case 'admin':
         return admin(core, command)
-      default:
-        throw unsupported(command.kind)
+      case 'endTransaction':
+        return this.#transactions.end(command)
+      case 'recall':
+        return recall(core, command)
     }
   }
 
@@ -258,7 +268,7 @@ class LogBroker implements Broker {
     const { source } = command
     if (source.kind === 'group') return popGroup(this.#core, command, source, context)
     if (source.kind === 'inbox') return popInbox(this.#core, command, source, context)
-    throw unsupported('a pop of half messages', 'type')
+    return this.#transactions.pop(command, source, context)
   }
 
   async #leave({ what }: CommandOf<'leave'>, { session }: Context): Promise<ReplyTo<'leave'>> {
@@ -285,6 +295,8 @@ class LogBroker implements Broker {
       groups: state.groups.size,
       inboxes: state.inboxes.size,
       parked,
+      delayed: state.delayed.size,
+      halves: state.halves.size,
       segments: segments.list.length,
       start: segments.first,
       end: log.end,
@@ -305,6 +317,7 @@ class LogBroker implements Broker {
     this.#members.close()
     this.#inboxes.close()
     await this.#timers.close()
+    await this.#transactions.close()
     await this.#retention.close()
     core.wheel.close()
     try {

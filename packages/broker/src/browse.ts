@@ -1,7 +1,6 @@
 import type { CommandOf, Context, Replies } from '@sluice/core'
 import { viewRecord } from '@sluice/remoting'
 import type { Core } from './core.ts'
-import { unsupported } from './errors.ts'
 import type { GroupTopic } from './groups.ts'
 import { inboxOf } from './inboxCommands.ts'
 import { flag } from './queueIndex.ts'
@@ -91,11 +90,20 @@ const browseInbox = (
   return answer(core, limited(pointers.slice(0, Math.min(command.max, READ_MAX)), command.bytes))
 }
 
+/** The records of half messages that a pop would give. */
+export type LookAtHalves = (source: Extract<Source, { kind: 'halves' }>, max: number) => Promise<readonly Buffer[]>
+
 /** Looking takes nothing, and does not wait. */
-export const browse = (core: Core, command: Read, source: Source): Promise<Replies['read']> => {
+export const browse = async (
+  core: Core,
+  command: Read,
+  source: Source,
+  halves: LookAtHalves,
+): Promise<Replies['read']> => {
   if (source.kind === 'group') return browseGroup(core, command, source)
   if (source.kind === 'inbox') return browseInbox(core, command, source)
-  throw unsupported('a look at half messages', 'type')
+  const records = await halves(source, Math.min(command.max, READ_MAX))
+  return { batch: deliveredBatch(core, records), next: 0, min: 0, max: 0 }
 }
 
 /**

@@ -24,7 +24,23 @@ export interface Counters {
   unreadableRecords: number
   /** Bytes of a torn tail that were cut at start: never acknowledged. */
   cutBytes: number
+  /** Messages that were delivered at their time, and how late: all together, and the latest. */
+  timed: number
+  lateMs: number
+  lateMsMax: number
+  /** Transactions that nobody decided and that were parked. */
+  undecided: number
 }
+
+export const noCounts = (): Counters => ({
+  unreadableBytes: 0,
+  unreadableRecords: 0,
+  cutBytes: 0,
+  timed: 0,
+  lateMs: 0,
+  lateMsMax: 0,
+  undecided: 0,
+})
 
 const VIEWS = 64
 
@@ -41,6 +57,8 @@ export class Core {
   notify: (to: Addressee, notice: Notice) => Promise<unknown> = async () => undefined
   /** A record waits for its time: the timers look again. */
   delayed: () => void = () => undefined
+  /** A transaction waits for its decision. */
+  undecided: () => void = () => undefined
   /** Where sessions hold messages as long as they live. */
   readonly #holds = new Map<string, Set<GroupTopic>>()
   /** Polls that wait. */
@@ -69,6 +87,14 @@ export class Core {
     const now = this.clock.now()
     if (now > this.state.storedAt) this.state.storedAt = now
     return this.state.storedAt
+  }
+
+  /** A message was delivered at its time. */
+  late(ms: number): void {
+    const { counters } = this
+    counters.timed++
+    counters.lateMs += ms
+    counters.lateMsMax = Math.max(counters.lateMsMax, ms)
   }
 
   holds(session: string, groupTopic: GroupTopic): void {

@@ -28,6 +28,10 @@ export const INCOMING = 18
 export const ONCE = 19
 export const WILL_DONE = 20
 export const SHARE_GONE = 21
+/** A half message was committed, rolled back or parked. */
+export const HALF_DONE = 22
+/** Its producer was asked, and when it will be asked next. */
+export const HALF_CHECKED = 23
 
 const begin = (kind: number): BytesWriter => new BytesWriter().u32(kind).u32(CONTROL)
 
@@ -121,19 +125,26 @@ export const readRenewed = (body: BytesReader): Renewed => ({
   next: body.number(),
 })
 
-/** Absent fields: nothing special. A record with `deliverAt`, `into` or `copy` stands in no queue. */
+/** Absent fields: nothing special. A record with `deliverAt`, `into`, `half` or `copy` stands in no queue. */
 export interface Prelude {
   /** Not before this time. */
   readonly deliverAt?: EpochMs
-  /** With deliverAt: the queue that its producer chose. */
+  /** With deliverAt or half: the queue that its producer chose. */
   readonly queue?: number
   /** For this inbox alone. */
   readonly into?: string
   /** A noLocal binding of this client left the record out. */
   readonly publisher?: string
-  /** A record written again because its segment goes: it takes the place of the one at this place. */
+  /** A record written again because its segment goes: of the retained message at this place, or of the one that was first stored there. */
   readonly copy?: Offset
+  /** A half message of this producer group, first asked about after so long. */
+  readonly half?: { readonly group: string; readonly checkAfter: Ms }
 }
+
+/** Whether the record that follows stands in no queue. */
+export const isBeside = ({ deliverAt, into, copy, half }: Prelude): boolean =>
+  deliverAt !== undefined || into !== undefined || copy !== undefined || half !== undefined
+
 export const writePrelude = (prelude: Prelude): Buffer =>
   begin(PRELUDE)
     .number(prelude.deliverAt ?? -1)
@@ -141,6 +152,8 @@ export const writePrelude = (prelude: Prelude): Buffer =>
     .maybe(prelude.into)
     .maybe(prelude.publisher)
     .number(prelude.copy ?? -1)
+    .maybe(prelude.half?.group)
+    .number(prelude.half?.checkAfter ?? -1)
     .done()
 export const readPrelude = (body: BytesReader): Prelude => {
   const deliverAt = body.number()
@@ -148,16 +161,33 @@ export const readPrelude = (body: BytesReader): Prelude => {
   const into = body.maybe()
   const publisher = body.maybe()
   const copy = body.number()
+  const group = body.maybe()
+  const checkAfter = body.number()
   return {
     ...(deliverAt >= 0 && { deliverAt }),
     ...(queue >= 0 && { queue }),
     ...(into !== undefined && { into }),
     ...(publisher !== undefined && { publisher }),
     ...(copy >= 0 && { copy }),
+    ...(group !== undefined && { half: { group, checkAfter } }),
   }
 }
 
-export const writeDelayDone = (place: Offset): Buffer => begin(DELAY_DONE).number(place).done()
+export const writeDelayDone = (key: Offset): Buffer => begin(DELAY_DONE).number(key).done()
+
+export const writeHalfDone = (key: Offset): Buffer => begin(HALF_DONE).number(key).done()
+export interface HalfChecked {
+  readonly key: Offset
+  readonly checks: number
+  readonly checkAt: EpochMs
+}
+export const writeHalfChecked = ({ key, checks, checkAt }: HalfChecked): Buffer =>
+  begin(HALF_CHECKED).number(key).number(checks).number(checkAt).done()
+export const readHalfChecked = (body: BytesReader): HalfChecked => ({
+  key: body.number(),
+  checks: body.number(),
+  checkAt: body.number(),
+})
 
 export interface Opened {
   readonly inbox: string
@@ -315,14 +345,32 @@ export const readShareSettled = (body: BytesReader): ShareSettled => ({
 export const writeShareGone = (share: string, pattern: string): Buffer =>
   begin(SHARE_GONE).text(share).text(pattern).done()
 
-export const putStored = (writer: BytesWriter, { id, queue, offset, place }: Stored): BytesWriter =>
-  writer.text(id).text(queue.topic).number(queue.index).number(offset).number(place)
-export const takeStored = (body: BytesReader, node: string): Stored => ({
-  id: body.text(),
-  queue: { topic: body.text(), node, index: body.number() },
-  offset: body.number(),
-  place: body.number(),
-})
+export const putStored = (writer: BytesWriter, { id, queue, offset, place, half, recallHandle }: Stored): BytesWriter =>
+  writer
+    .text(id)
+    .text(queue.topic)
+    .number(queue.index)
+    .number(offset)
+    .number(place)
+    .maybe(half?.group)
+    .maybe(recallHandle)
+export const takeStored = (body: BytesReader, node: string): Stored => {
+  const id = body.text()
+  const topic = body.text()
+  const queue = { topic, node, index: body.number() }
+  const offset = body.number()
+  const place = body.number()
+  const group = body.maybe()
+  const recallHandle = body.maybe()
+  return {
+    id,
+    queue,
+    offset,
+    place,
+    ...(group !== undefined && { half: { node, topic, group, id, place, offset } }),
+    ...(recallHandle !== undefined && { recallHandle }),
+  }
+}
 
 /** The answer to a publish that may be repeated: under a slot of an inbox, or under a key until a time. */
 export interface Incoming {

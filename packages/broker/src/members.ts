@@ -88,6 +88,12 @@ export class Members {
     if (joined.groups.delete(group)) this.#left(group, session)
   }
 
+  /** Whether somebody is here who produces in this group. */
+  produces(group: string): boolean {
+    for (const { member } of this.#joined.values()) if (member.member.produces.includes(group)) return true
+    return false
+  }
+
   members({ group }: CommandOf<'members'>): Replies['members'] {
     const all = [...this.#joined.values()]
     const found = this.#core.state.groups.get(group ?? '')

@@ -2,7 +2,7 @@ import { type CommandOf, type Context, Fault, type Replies, type Slot, type Stor
 import type { Core } from './core.ts'
 import { writeIncoming, writeOnce } from './events.ts'
 import { inboxOf } from './inboxCommands.ts'
-import { type AppendMore, publishOne, refusal } from './publish.ts'
+import { type AppendMore, moreOf, publishOne, refusal } from './publish.ts'
 import type { Answer } from './state.ts'
 import { topicOrNew } from './topicCommands.ts'
 
@@ -64,8 +64,7 @@ export const publishOnce = async (core: Core, command: Publish, context: Context
     await memory.known.durable
     return { stored: memory.known.stored }
   }
-  const { session } = context
-  const more: AppendMore = { bornHost: session.remoteAddress, publisher: session.client, chained: true }
+  const more: AppendMore = { ...moreOf(command, context), chained: true }
   let appended = false
   // Topics first: one made between two messages would end the chain.
   const stored = command.messages.map((message) => {

@@ -7,17 +7,21 @@ import {
   PropertyView,
   type StoredRecord,
   system,
+  viewRecord,
   writeRecord,
 } from '@sluice/remoting'
 import type { Core } from './core.ts'
 import { noInbox, unsupported } from './errors.ts'
-import { type Prelude, writePrelude } from './events.ts'
+import { type Prelude, writeDelayDone, writePrelude } from './events.ts'
 import { type Facts, factsOf } from './facts.ts'
+import { CHECK_AFTER_MS, type HalfState, handleOf } from './halves.ts'
 import { topicOrNew } from './topicCommands.ts'
 import { checkType, isSystemTopic, QUEUES_MAX, type QueueState, type TopicState } from './topics.ts'
 
 /** Furthest that a delivery may lie ahead. Source: RocketMQ's timerMaxDelaySec is 3 days; ours is bound by disk only. */
 export const DELAY_MAX = 366 * 24 * 3600 * 1000
+/** Longest that a producer may have before it is asked. */
+const CHECK_AFTER_MAX = 24 * 3600 * 1000
 /** Messages of one command. */
 export const MESSAGES_MAX = 10_000
 
@@ -29,12 +33,16 @@ export interface Appended {
 
 export interface AppendMore {
   readonly reconsumeTimes?: number
+  /** Key of the half message that this one was. */
   readonly prepared?: number
+  readonly sysFlag?: number
   readonly bornHost?: string
   /** Whose message it is, for noLocal. */
   readonly publisher?: string
   /** More entries follow in the same turn that this record counts only together with. */
   readonly chained?: boolean
+  /** Producer group of the command. */
+  readonly group?: string
 }
 
 const idOf = ({ id }: Facts, core: Core, place: number): string =>
@@ -44,7 +52,7 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
   const { log } = core
   const at = log.reserve(draft.size)
   const { place } = log
-  const { reconsumeTimes, prepared } = more
+  const { reconsumeTimes, prepared, sysFlag } = more
   writeRecord(log.buffer, at, draft, {
     queue,
     offset,
@@ -52,6 +60,7 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
     storedAt: core.now(),
     ...(reconsumeTimes !== undefined && { reconsumeTimes }),
     ...(prepared !== undefined && { prepared }),
+    ...(sysFlag !== undefined && { sysFlag }),
   })
   log.commit(more.chained ?? false)
   return place
@@ -111,9 +120,8 @@ const deliverAt = (message: Message, { timed }: Facts, now: number): number | un
   return at
 }
 
-/** @throws Fault 'unsupported' about 'type', 'tooLarge' about 'body' */
+/** @throws Fault 'tooLarge' about 'body' */
 export const checkMessage = (core: Core, message: Message): void => {
-  if (message.half) throw unsupported('a half message', 'type')
   if (message.body.length > core.settings.bodyBytes)
     throw new Fault('tooLarge', `body of ${message.body.length} bytes is over ${core.settings.bodyBytes}`, {
       about: 'body',
@@ -143,14 +151,86 @@ export const publishOne = (
   checkMessage(core, message)
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
   if (message.packed && isSystemTopic(message.topic)) more = { ...more, ...sentBack(message.packed) }
-  const now = core.clock.now()
   const facts = factsOf(message)
+  const at = deliverAt(message, facts, core.clock.now())
+  const { spec } = topicOrNew(core, message.topic)
+  if (spec.type !== 'mixed') checkType(message, facts, spec, into !== undefined && into.index >= 0, at)
+  return message.half ? hide(core, message, into, facts, more) : place(core, message, into, more, facts)
+}
+
+/** In a queue now, or in the log alone until its time. */
+export const place = (
+  core: Core,
+  message: Message,
+  into: Queue | undefined,
+  more: AppendMore,
+  facts = factsOf(message),
+): Stored => {
+  const now = core.clock.now()
   const at = deliverAt(message, facts, now)
-  const topic = topicOrNew(core, message.topic)
-  if (topic.spec.type !== 'mixed') checkType(message, facts, topic.spec, into !== undefined && into.index >= 0, at)
-  const queue = queueOf(topic, facts, into)
+  const queue = queueOf(topicOrNew(core, message.topic), facts, into)
   if (at === undefined || at <= now) return appendTo(core, queue, message, more, facts).stored
   return delay(core, into && into.index >= 0 ? queue.queue : { ...queue.queue, index: -1 }, message, at, more)
+}
+
+/** A half message: invisible until its producer decides. */
+const hide = (core: Core, message: Message, into: Queue | undefined, facts: Facts, more: AppendMore): Stored => {
+  const { state, settings } = core
+  if (state.halves.size >= state.bounds.halves)
+    throw new Fault('limit', `${state.halves.size} transactions have no decision yet`, { about: 'transaction' })
+  const chosen = into && into.index >= 0 ? queueOf(topicOrNew(core, message.topic), facts, into).queue.index : -1
+  const checkAfter = Math.min(Math.max(0, message.half?.checkAfter ?? CHECK_AFTER_MS), CHECK_AFTER_MAX)
+  const group = more.group ?? (message.packed && new PropertyView(message.packed).get(system.producerGroup)) ?? ''
+  const { publisher } = more
+  const prelude: Prelude = {
+    half: { group, checkAfter },
+    ...(chosen >= 0 && { queue: chosen }),
+    ...(publisher !== undefined && { publisher }),
+  }
+  const queue = { topic: message.topic, node: settings.node, index: chosen }
+  const { stored, size } = appendBeside(core, queue, message, prelude, more)
+  const half: HalfState = {
+    key: stored.place,
+    place: stored.place,
+    size,
+    topic: message.topic,
+    group,
+    id: stored.id,
+    queue: chosen,
+    publisher,
+    storedAt: state.storedAt,
+    checks: 0,
+    checkAt: core.clock.now() + checkAfter,
+    wanted: false,
+    ending: false,
+  }
+  state.halves.add(half)
+  core.undecided()
+  return { ...stored, half: handleOf(settings.node, half) }
+}
+
+/** Names a message that waits for its time, for as long as it does. */
+export const recallHandle = (key: number, at: number): string => `${key}-${at}`
+const HANDLE = /^(\d{1,16})-(\d{1,16})$/
+
+/**
+ * Takes a message back that waits for its time; durable when it answers.
+ * @throws Fault 'notFound' about 'handle' when it does not wait any more
+ */
+export const recall = async (core: Core, command: CommandOf<'recall'>): Promise<Replies['recall']> => {
+  const { state, log } = core
+  const gone = () => new Fault('notFound', 'no message waits under this handle', { about: 'handle' })
+  const [, key, at] = HANDLE.exec(command.handle) ?? []
+  const delayed = state.delayed.get(Number(key))
+  if (key === undefined || delayed?.at !== Number(at)) throw gone()
+  log.admit()
+  const [record] = await core.read([delayed])
+  const message = record && viewRecord(record, state.node)
+  if (state.delayed.get(delayed.key) !== delayed || message?.topic !== command.topic) throw gone()
+  log.append(writeDelayDone(delayed.key))
+  state.delayed.delete(delayed.key)
+  await log.done()
+  return { id: message.id }
 }
 
 /** Invisible until its time: in the log, in no queue. The queue of a message that names none is chosen when it is due. */
@@ -166,13 +246,14 @@ export const delay = (core: Core, queue: Queue, message: Message, at: number, mo
     { deliverAt: at, ...(chosen && { queue: queue.index }) },
     more,
   )
-  state.delay({ place: stored.place, size, at, queue: queue.index })
+  state.delay({ key: stored.place, place: stored.place, size, at, queue: queue.index })
   core.delayed()
-  return stored
+  return { ...stored, recallHandle: recallHandle(stored.place, at) }
 }
 
 const intoInbox = (core: Core, message: Message, inbox: string, more: AppendMore): Stored => {
   const { state } = core
+  if (message.half) throw unsupported('a half message for an inbox', 'type')
   const found = state.inboxes.get(inbox)
   if (!found) throw noInbox(inbox)
   const queue = { topic: message.topic, node: core.settings.node, index: -1 }
@@ -180,6 +261,12 @@ const intoInbox = (core: Core, message: Message, inbox: string, more: AppendMore
   state.toInbox(inbox, stored.place, size)
   return stored
 }
+
+export const moreOf = ({ group }: CommandOf<'publish'>, { session }: Context): AppendMore => ({
+  bornHost: session.remoteAddress,
+  publisher: session.client,
+  ...(group !== undefined && { group }),
+})
 
 /** All messages of a command; a refusal of one does not stop the others. */
 export const publish = async (
@@ -189,8 +276,7 @@ export const publish = async (
 ): Promise<Replies['publish']> => {
   if (command.accepts && command.accepts.length > 0) throw unsupported('settling in the same write')
   if (command.messages.length > MESSAGES_MAX) throw new Fault('limit', `over ${MESSAGES_MAX} messages in one command`)
-  const { session } = context
-  const more = { bornHost: session.remoteAddress, publisher: session.client }
+  const more = moreOf(command, context)
   const { log } = core
   log.admit()
   let appended = false

@@ -11,7 +11,7 @@ import {
 } from '@sluice/core'
 import { viewRecord } from '@sluice/remoting'
 import { emptyBatch, RecordBatch } from './batch.ts'
-import { browse, byKey } from './browse.ts'
+import { browse, byKey, type LookAtHalves } from './browse.ts'
 import type { Core } from './core.ts'
 import { HEADER, isRecordPayload, openEntry, PAYLOAD_MAX } from './entry.ts'
 import { topicNotFound } from './errors.ts'
@@ -153,7 +153,12 @@ const readPlace = async (core: Core, node: string, place: Offset): Promise<Repli
   return { batch: deliveredBatch(core, [record]), next: 0, min: 0, max: 0 }
 }
 
-export const read = (core: Core, command: CommandOf<'read'>, context: Context): Promise<Replies['read']> => {
+export const read = (
+  core: Core,
+  command: CommandOf<'read'>,
+  context: Context,
+  halves: LookAtHalves,
+): Promise<Replies['read']> => {
   const { from } = command
   switch (from.by) {
     case 'offset':
@@ -161,7 +166,7 @@ export const read = (core: Core, command: CommandOf<'read'>, context: Context): 
     case 'place':
       return readPlace(core, from.node, from.place)
     case 'source':
-      return browse(core, command, from.source)
+      return browse(core, command, from.source, halves)
     case 'key':
       return byKey(core, command, from, context)
   }

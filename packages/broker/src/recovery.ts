@@ -3,7 +3,7 @@ import { viewRecord } from '@sluice/remoting'
 import type { Checkpoints } from './checkpoints.ts'
 import type { Counters } from './core.ts'
 import { type Entry, isControl, isRecordPayload } from './entry.ts'
-import { PRELUDE, readEvent, readPrelude, SYNCED } from './events.ts'
+import { isBeside, PRELUDE, readEvent, readPrelude, SYNCED } from './events.ts'
 import { factsOf } from './facts.ts'
 import type { OpenFile } from './files.ts'
 import { flag, hashTag } from './queueIndex.ts'
@@ -144,8 +144,7 @@ class Indexer {
   apply({ payload, place }: Entry): void {
     if (!isRecordPayload(payload)) {
       if (payload.readUInt32BE(0) !== PRELUDE) return
-      const { deliverAt, into, copy } = readPrelude(readEvent(payload).body)
-      this.#beside = deliverAt !== undefined || into !== undefined || copy !== undefined
+      this.#beside = isBeside(readPrelude(readEvent(payload).body))
       return
     }
     const beside = this.#beside

@@ -4,6 +4,7 @@ import type { BytesReader } from './bytes.ts'
 import { type Entry, isControl, isRecordPayload } from './entry.ts'
 import * as events from './events.ts'
 import { factsOf } from './facts.ts'
+import { halfOf } from './halves.ts'
 import { replayInbox } from './inboxReplay.ts'
 import type { State } from './state.ts'
 import type { QueueState } from './topics.ts'
@@ -33,7 +34,8 @@ export class Replay {
     state.storedAt = Math.max(state.storedAt, message.storedAt)
     if (prelude?.copy !== undefined) return state.moved(prelude, place, size, message)
     if (prelude?.deliverAt !== undefined)
-      return state.delay({ place, size, at: prelude.deliverAt, queue: prelude.queue ?? -1 })
+      return state.delay({ key: place, place, size, at: prelude.deliverAt, queue: prelude.queue ?? -1 })
+    if (prelude?.half) return state.halves.add(halfOf(message, place, size, prelude))
     if (prelude?.into !== undefined) return state.toInbox(prelude.into, place, size)
     const queue = state.topics.get(message.topic)?.queues[message.queue.index] ?? this.#lost(message)
     if (message.offset >= queue.records.max)
@@ -89,6 +91,14 @@ export class Replay {
       case events.DELAY_DONE:
         state.delayed.delete(body.number())
         return true
+      case events.HALF_DONE:
+        state.halves.delete(body.number())
+        return true
+      case events.HALF_CHECKED: {
+        const { key, checks, checkAt } = events.readHalfChecked(body)
+        state.halves.checked(key, checks, checkAt)
+        return true
+      }
       default:
         return false
     }

@@ -93,12 +93,22 @@ export class Retention {
   async #copyForward(start: number): Promise<void> {
     const { state } = this.#core
     const retained = [...state.retained.values()].filter(({ place }) => place < start)
-    for (let at = 0; at < retained.length; at += COPY) await this.#copy(retained.slice(at, at + COPY), () => ({}))
+    for (let at = 0; at < retained.length; at += COPY)
+      await this.#copy(retained.slice(at, at + COPY), ({ place }) => ({ copy: place }))
     const delayed = [...state.delayed.values()].filter(({ place }) => place < start)
     for (let at = 0; at < delayed.length; at += COPY)
-      await this.#copy(delayed.slice(at, at + COPY), ({ at: deliverAt, queue }) => ({
+      await this.#copy(delayed.slice(at, at + COPY), ({ key, at: deliverAt, queue }) => ({
+        copy: key,
         deliverAt,
         ...(queue >= 0 && { queue }),
+      }))
+    const halves = [...state.halves.all()].filter(({ place }) => place < start)
+    for (let at = 0; at < halves.length; at += COPY)
+      await this.#copy(halves.slice(at, at + COPY), ({ key, group, queue, publisher }) => ({
+        copy: key,
+        half: { group, checkAfter: 0 },
+        ...(queue >= 0 && { queue }),
+        ...(publisher !== undefined && { publisher }),
       }))
     await this.#core.log.done()
   }
@@ -111,7 +121,7 @@ export class Retention {
       const record = records[at]
       if (!record) return
       const message = viewRecord(record, core.settings.node)
-      const special = { ...prelude(pointer), copy: pointer.place }
+      const special = prelude(pointer)
       const { reconsumeTimes } = message
       const { stored, size } = appendBeside(core, message.queue, again(message, message.packed), special, {
         reconsumeTimes,

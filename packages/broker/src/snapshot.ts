@@ -13,7 +13,7 @@ import type { State } from './state.ts'
  *   u32 SNAPSHOT · number version · number position · … · u32 CRC-32 of all before
  */
 const SNAPSHOT = 0x534c534e // "SLSN"
-const VERSION = 1
+const VERSION = 2
 
 export const writeSnapshot = (state: State, position: number): Buffer => {
   const writer = new BytesWriter(64 * 1024).u32(SNAPSHOT).number(VERSION).number(position)
@@ -21,8 +21,9 @@ export const writeSnapshot = (state: State, position: number): Buffer => {
   writeTopics(writer, state)
   writeGroups(writer, state)
   writer.number(state.delayed.size)
-  for (const { place, size, at, queue } of state.delayed.values())
-    writer.number(place).number(size).number(at).number(queue)
+  for (const { key, place, size, at, queue } of state.delayed.values())
+    writer.number(key).number(place).number(size).number(at).number(queue)
+  writeHalves(writer, state)
   writer.number(state.retained.size)
   for (const [full, { place, size }] of state.retained) writer.text(full).number(place).number(size)
   writer.number(state.once.size)
@@ -55,8 +56,15 @@ export const readSnapshot = (bytes: Buffer, state: State): Map<string, readonly 
   const ends = readTopics(reader, state)
   readGroups(reader, state)
   reader.list(() =>
-    state.delay({ place: reader.number(), size: reader.number(), at: reader.number(), queue: reader.number() }),
+    state.delay({
+      key: reader.number(),
+      place: reader.number(),
+      size: reader.number(),
+      at: reader.number(),
+      queue: reader.number(),
+    }),
   )
+  readHalves(reader, state)
   reader.list(() => state.retained.set(reader.text(), { place: reader.number(), size: reader.number() }))
   reader.list(() => state.keep(reader.text(), reader.number(), { stored: takeAnswer(reader, state.node) }))
   readShares(reader, state)
@@ -92,6 +100,34 @@ const readTopics = (reader: BytesReader, state: State): Map<string, readonly num
     ends.set(spec.topic, reach)
   })
   return ends
+}
+
+const writeHalves = (writer: BytesWriter, { halves }: State): void => {
+  writer.number(halves.size)
+  for (const half of halves.all()) {
+    writer.number(half.key).number(half.place).number(half.size).text(half.topic).text(half.group).text(half.id)
+    writer.number(half.queue).maybe(half.publisher).number(half.storedAt).number(half.checks).number(half.checkAt)
+  }
+}
+
+const readHalves = (reader: BytesReader, { halves }: State): void => {
+  reader.list(() =>
+    halves.add({
+      key: reader.number(),
+      place: reader.number(),
+      size: reader.number(),
+      topic: reader.text(),
+      group: reader.text(),
+      id: reader.text(),
+      queue: reader.number(),
+      publisher: reader.maybe(),
+      storedAt: reader.number(),
+      checks: reader.number(),
+      checkAt: reader.number(),
+      wanted: false,
+      ending: false,
+    }),
+  )
 }
 
 const writeGroups = (writer: BytesWriter, state: State): void => {

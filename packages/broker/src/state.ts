@@ -2,6 +2,7 @@ import { type EpochMs, Fault, type Message, type Stored, type TopicSpec } from '
 import type { Prelude } from './events.ts'
 import { type Facts, factsOf, fullTopic } from './facts.ts'
 import { defaultGroup, GroupState } from './groups.ts'
+import { Halves } from './halves.ts'
 import { Heap } from './heap.ts'
 import { Bindings, InboxState, ShareState } from './inboxes.ts'
 import type { Touched } from './log.ts'
@@ -21,6 +22,8 @@ export interface Bounds {
   readonly bindings: number
   readonly retained: number
   readonly delayed: number
+  /** Transactions without a decision. */
+  readonly halves: number
   readonly onceKeys: number
 }
 
@@ -34,13 +37,16 @@ export const defaultBounds: Bounds = {
   bindings: 10_000,
   retained: 100_000,
   delayed: 1_000_000,
+  halves: 100_000,
   onceKeys: 100_000,
 }
 
 /** A record that waits for its time. */
 export interface Delayed {
-  readonly place: number
-  readonly size: number
+  /** The place where it was first stored: it stays the same when the record is written again because its segment goes. */
+  readonly key: number
+  place: number
+  size: number
   readonly at: EpochMs
   /** Chosen by its producer; −1: any. */
   readonly queue: number
@@ -80,7 +86,9 @@ export class State {
   readonly shares = new Map<string, ShareState>()
   readonly bindings = new Bindings()
   readonly retained = new Map<string, Pointed>()
+  /** By key. */
   readonly delayed = new Map<number, Delayed>()
+  readonly halves = new Halves()
   readonly #due = new Heap<Delayed>()
   readonly once = new Map<string, Kept>()
   readonly #onceDue = new Heap<string>()
@@ -224,19 +232,20 @@ export class State {
   }
 
   delay(delayed: Delayed): void {
-    this.delayed.set(delayed.place, delayed)
+    this.delayed.set(delayed.key, delayed)
     this.#due.push(delayed.at, delayed)
   }
 
   /** The record that is due first. */
   get firstDelayed(): Delayed | undefined {
-    return this.#due.first((_, delayed) => this.delayed.get(delayed.place) === delayed)
+    return this.#due.first((_, delayed) => this.delayed.get(delayed.key) === delayed)
   }
 
   /** A record was written again because its segment goes: what pointed to it points to the new place. */
-  moved({ copy = -1, deliverAt, queue }: Prelude, place: number, size: number, message: Message): void {
-    if (deliverAt !== undefined) {
-      if (this.delayed.delete(copy)) this.delay({ place, size, at: deliverAt, queue: queue ?? -1 })
+  moved({ copy = -1, deliverAt, half }: Prelude, place: number, size: number, message: Message): void {
+    if (deliverAt !== undefined || half) {
+      const moved = half ? this.halves.get(copy) : this.delayed.get(copy)
+      if (moved) Object.assign(moved, { place, size })
       return
     }
     const full = fullTopic(message.topic, factsOf(message))

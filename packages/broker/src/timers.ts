@@ -50,13 +50,15 @@ export class Timers {
       const due: Delayed[] = []
       for (const delayed of state.takeDue(clock.now(), RUN)) due.push(delayed)
       if (due.length === 0) return
+      const places = due.map(({ place }) => place)
       const records = await this.#core.read(due)
       due.forEach((delayed, index) => {
-        // The records that a retention copied meanwhile stand elsewhere: their turn comes under their new place.
-        if (state.delayed.get(delayed.place) !== delayed) return
+        if (state.delayed.get(delayed.key) !== delayed) return
         const record = records[index]
         if (record) this.#move(delayed, viewRecord(record, state.node))
-        else state.delayed.delete(delayed.place)
+        // Written again by a retention after it was looked for: it stands elsewhere, and its turn comes once more.
+        else if (delayed.place !== places[index]) state.delay(delayed)
+        else state.delayed.delete(delayed.key)
       })
     }
   }
@@ -73,8 +75,9 @@ export class Timers {
       // Its topic was deleted, or there may be no more topics: nobody could ever read it.
       core.lines.warn('timers.dropped', { topic: message.topic, error: String(error) })
     }
-    log.append(writeDelayDone(delayed.place))
-    state.delayed.delete(delayed.place)
+    log.append(writeDelayDone(delayed.key))
+    state.delayed.delete(delayed.key)
+    core.late(core.clock.now() - delayed.at)
   }
 }
 

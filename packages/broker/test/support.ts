@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock, CommandOf, Context, Delivered, Fault, Kind, Message, Notice, Outcome, ReplyTo } from '@sluice/core'
@@ -25,6 +25,14 @@ export class TestClock implements Clock {
     this.#timers.add(timer)
     return () => void this.#timers.delete(timer)
   }
+  /** As after a long sleep: periodic work is done once, not once a period. */
+  async jump(ms: number): Promise<void> {
+    this.#now += ms
+    for (const timer of this.#timers) timer.at = Math.max(timer.at, this.#now)
+    await this.advance(100)
+    await turn(20)
+  }
+
   /** Runs what falls due on the way, and lets promises settle in between. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms
@@ -79,7 +87,7 @@ export class Bench {
   readonly clock = new TestClock()
   readonly lines: { level: string; event: string; fields: object | undefined }[] = []
   readonly notices: Notice[] = []
-  readonly dir: string
+  dir: string
   broker!: Broker
   readonly #options: Partial<BrokerOptions>
 
@@ -105,6 +113,17 @@ export class Bench {
 
   async reopen(options: Partial<BrokerOptions> = {}): Promise<void> {
     await this.broker.close()
+    await this.open(options)
+  }
+
+  /** As after kill -9: what stands in the files goes on elsewhere, nothing was said farewell. */
+  async kill(options: Partial<BrokerOptions> = {}): Promise<void> {
+    const before = this.broker
+    const dir = await mkdtemp(join(tmpdir(), 'sluice-broker-'))
+    await cp(this.dir, dir, { recursive: true, filter: (path) => !path.endsWith('/lock') })
+    await before.close()
+    await rm(this.dir, { recursive: true, force: true })
+    this.dir = dir
     await this.open(options)
   }
 
