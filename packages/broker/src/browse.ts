@@ -3,7 +3,7 @@ import { viewRecord } from '@sluice/remoting'
 import type { Core } from './core.ts'
 import type { GroupTopic } from './groups.ts'
 import { inboxOf } from './inboxCommands.ts'
-import { flag } from './queueIndex.ts'
+import { flag, levelOf } from './queueIndex.ts'
 import { deliveredBatch, READ_MAX, type Wanted, wantedOf } from './read.ts'
 import type { Pointed } from './state.ts'
 import { topicOf } from './topicCommands.ts'
@@ -55,7 +55,8 @@ const poppable = (
     if (held.due <= now && held.offset >= records.min) add(held.offset)
   }
   const end = Math.min(queue.visible, next + SCAN_MAX)
-  for (let offset = next; offset < end && pointers.length < max; offset++) add(offset)
+  for (let offset = next; offset < end && pointers.length < max; offset++)
+    if (!cursor?.isAhead(offset, levelOf(records.flags(offset)))) add(offset)
   return pointers
 }
 

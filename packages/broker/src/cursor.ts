@@ -38,24 +38,55 @@ export class Cursor {
   committed: Offset = -1
   /** First offset that was never popped; −1: this group has not popped here. */
   next: Offset = -1
-  /** In the order of offsets. */
+  /** In the order of offsets, unless messages were taken by their priority. */
   readonly held = new Map<Offset, Held>()
+  /** By priority above 0: every offset of it below this one was popped, even if it is not below `next`. */
+  readonly ahead = new Map<number, Offset>()
+  #last: Offset = -1
+  #isOrdered = true
   /** Held messages by the time they come back; what is out of date is skipped, and swept out when it is the greater part. */
   readonly #dues = new Heap<Held>()
 
   /** The lowest offset that is not settled; −1: the group has not begun here. */
   get floor(): Offset {
     if (this.next < 0) return this.committed
-    const [first] = this.held.keys()
-    return Math.max(this.committed, first ?? this.next)
+    let first = this.next
+    for (const offset of this.held.keys()) {
+      first = Math.min(first, offset)
+      if (this.#isOrdered) break
+    }
+    return Math.max(this.committed, first)
   }
 
   hold(fields: HeldFields): Held {
     const due = fields.session === undefined ? fields.poppedAt + fields.invisible : Number.POSITIVE_INFINITY
     const held: Held = { ...fields, due, dying: false }
+    if (this.held.size === 0) this.#isOrdered = true
+    else if (fields.offset < this.#last) this.#isOrdered = false
+    this.#last = fields.offset
     this.held.set(fields.offset, held)
     this.#due(held)
     return held
+  }
+
+  /** Popped before its turn. */
+  isAhead(offset: Offset, level: number): boolean {
+    return level > 0 && offset < (this.ahead.get(level) ?? 0)
+  }
+
+  /** Every offset of this priority below `next` was popped. */
+  took(level: number, next: Offset): void {
+    this.ahead.set(level, Math.max(next, this.ahead.get(level) ?? 0))
+  }
+
+  /** What the log has to know of it: the offsets of {@link ahead} that lie beyond `next`. */
+  get levels(): { readonly level: number; readonly next: Offset }[] {
+    const levels: { level: number; next: Offset }[] = []
+    for (const [level, next] of this.ahead) {
+      if (next > this.next) levels.push({ level, next })
+      else this.ahead.delete(level)
+    }
+    return levels
   }
 
   /** The same message handed out again or its time moved: the Map keeps its place. */
@@ -115,6 +146,7 @@ export class Cursor {
   reset(offset: Offset): void {
     this.committed = offset
     if (this.next >= 0) this.next = offset
+    this.ahead.clear()
     this.held.clear()
     this.#dues.clear()
   }
@@ -127,8 +159,8 @@ export class Cursor {
 
   #dropBelow(offset: Offset): void {
     for (const held of this.held.keys()) {
-      if (held >= offset) break
-      this.held.delete(held)
+      if (held < offset) this.held.delete(held)
+      else if (this.#isOrdered) break
     }
   }
 

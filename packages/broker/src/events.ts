@@ -70,6 +70,8 @@ export interface Popped extends Where {
   readonly invisible: Ms
   readonly session: string | undefined
   readonly items: readonly { readonly offset: Offset; readonly attempt: number; readonly poppedAt: EpochMs }[]
+  /** Of priorities that were popped before their turn: none below it is there any more. */
+  readonly levels: readonly { readonly level: number; readonly next: Offset }[]
 }
 export const writePopped = (popped: Popped): Buffer => {
   const writer = where(begin(POPPED), popped).number(popped.next).number(popped.poppedAt).number(popped.invisible)
@@ -79,6 +81,8 @@ export const writePopped = (popped: Popped): Buffer => {
       .number(offset)
       .number(attempt)
       .number(poppedAt - popped.poppedAt)
+  writer.number(popped.levels.length)
+  for (const { level, next } of popped.levels) writer.number(level).number(next)
   return writer.done()
 }
 export const readPopped = (body: BytesReader): Popped => {
@@ -92,7 +96,8 @@ export const readPopped = (body: BytesReader): Popped => {
     attempt: body.number(),
     poppedAt: poppedAt + body.number(),
   }))
-  return { ...at, next, poppedAt, invisible, session, items }
+  const levels = body.list(() => ({ level: body.number(), next: body.number() }))
+  return { ...at, next, poppedAt, invisible, session, items, levels }
 }
 
 export const writeSettled = (at: Where, offsets: readonly Offset[]): Buffer => {

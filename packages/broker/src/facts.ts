@@ -7,7 +7,7 @@ export interface Facts {
   readonly tag: string | undefined
   readonly group: string | undefined
   readonly path: string | undefined
-  readonly priority: boolean
+  readonly priority: number | undefined
   /** It may ask for a later delivery. */
   readonly timed: boolean
   readonly expires: boolean
@@ -22,7 +22,7 @@ export const factsOf = (message: Message): Facts =>
         tag: message.tag,
         group: message.group,
         path: message.path,
-        priority: message.priority !== undefined,
+        priority: message.priority,
         timed: message.deliverAt !== undefined,
         expires: message.expiresAt !== undefined,
         retain: message.retain === true,
@@ -40,7 +40,7 @@ export const factsOfPacked = (packed: Buffer): Facts => {
     tag: undefined,
     group: undefined,
     path: undefined,
-    priority: false,
+    priority: undefined,
     timed: false,
     expires: false,
     retain: false,
@@ -63,6 +63,8 @@ export const factsOfPacked = (packed: Buffer): Facts => {
   return more ? withMore(packed, found) : found
 }
 
+const wholeOf = (text: string): number | undefined => (/^\d{1,10}$/.test(text) ? Number(text) : undefined)
+
 /** @returns whether there is more in our own property */
 const take = (found: Found, packed: Buffer, name: string, from: number, to: number): boolean => {
   switch (name) {
@@ -82,7 +84,7 @@ const take = (found: Found, packed: Buffer, name: string, from: number, to: numb
       return false
     }
     case system.priority:
-      found.priority = true
+      found.priority = wholeOf(packed.toString('latin1', from, to))
       return false
     case system.delayLevel:
     case system.delaySeconds:

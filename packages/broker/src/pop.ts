@@ -37,7 +37,7 @@ const begin = async (core: Core, group: GroupState, queue: QueueState, cursor: C
   // Written down, so that what is published from now on is not skipped when the broker starts again.
   const where = { group: group.spec.group, topic: queue.topic.spec.topic, queue: queue.queue.index }
   core.log.append(
-    writePopped({ ...where, next: cursor.next, poppedAt: 0, invisible: 0, session: undefined, items: [] }),
+    writePopped({ ...where, next: cursor.next, poppedAt: 0, invisible: 0, session: undefined, items: [], levels: [] }),
   )
 }
 

@@ -3,7 +3,8 @@ import type { Core } from './core.ts'
 import type { Cursor, Held } from './cursor.ts'
 import { deadLetter } from './dead.ts'
 import type { GroupTopic } from './groups.ts'
-import { flag } from './queueIndex.ts'
+import { takeUrgent } from './popUrgent.ts'
+import { flag, levelOf } from './queueIndex.ts'
 import type { Wanted } from './read.ts'
 import type { QueueState, TopicState } from './topics.ts'
 
@@ -63,7 +64,7 @@ const hold = (ask: Ask, cursor: Cursor, offset: Offset): Held => {
   return known
 }
 
-const take = (ask: Ask, queue: QueueState, cursor: Cursor, offset: Offset): Taken => {
+export const take = (ask: Ask, queue: QueueState, cursor: Cursor, offset: Offset): Taken => {
   const again = cursor.held.has(offset)
   const held = hold(ask, cursor, offset)
   const { records } = queue
@@ -114,7 +115,8 @@ const takeNew = (ask: Ask, queue: QueueState, cursor: Cursor, taken: Taken[]): v
   let fresh = 0
   while (cursor.next < end && taken.length < ask.max && fresh < room) {
     const offset = cursor.next++
-    if (records.flags(offset) & flag.lost) continue
+    const flags = records.flags(offset)
+    if (flags & flag.lost || cursor.isAhead(offset, levelOf(flags))) continue
     if (hashes && !hashes.has(records.tag(offset))) continue
     taken.push(take(ask, queue, cursor, offset))
     fresh++
@@ -141,6 +143,7 @@ export const select = (ask: Ask): Taken[] => {
     for (let at = 0; at < queues.length && taken.length === 0; at++) takeInOrder(ask, queues[at]!, cursors[at]!, taken)
     return taken
   }
+  takeUrgent(ask, queues, cursors, taken)
   const steps = turn % NEW_FIRST === NEW_FIRST - 1 ? [takeNew, takeDue] : [takeDue, takeNew]
   for (const step of steps) for (const [at, queue] of queues.entries()) step(ask, queue, cursors[at]!, taken)
   return taken

@@ -48,19 +48,33 @@ const byCursor = (taken: readonly Taken[]): Map<Cursor, Taken[]> => {
   return cursors
 }
 
+interface Progress {
+  readonly next: Offset
+  /** Grows with each message that is taken before its turn. */
+  readonly ahead: number
+}
+
+const aheadOf = ({ ahead }: Cursor): number => {
+  let sum = 0
+  for (const next of ahead.values()) sum += next
+  return sum
+}
+const progressOf = (cursor: Cursor): Progress => ({ next: cursor.next, ahead: aheadOf(cursor) })
+
 /** What is held from now on. What a queue's cursor passed over is settled, also where nothing was taken. */
-const writeHeld = (ask: Ask, taken: readonly Taken[], before: readonly Offset[]): void => {
+const writeHeld = (ask: Ask, taken: readonly Taken[], before: readonly Progress[]): void => {
   const { core, groupTopic, invisible } = ask
   const session = ask.session ?? (settlesAtOnce(ask) ? DELIVERING : undefined)
   const cursors = byCursor(taken)
   ask.queues.forEach(({ queue: { index } }, at) => {
     const cursor = groupTopic.cursor(index)
     const mine = cursors.get(cursor) ?? []
-    if (mine.length === 0 && before[at] === cursor.next) return
+    const levels = cursor.levels
+    if (mine.length === 0 && before[at]!.next === cursor.next && before[at]!.ahead === aheadOf(cursor)) return
     const items = mine.map(({ held, poppedAt }) => ({ offset: held.offset, attempt: held.attempt, poppedAt }))
     const poppedAt = items.reduce((least, item) => Math.min(least, item.poppedAt), core.clock.now())
     const where = { group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: index }
-    core.log.append(writePopped({ ...where, next: cursor.next, poppedAt, invisible, session, items }))
+    core.log.append(writePopped({ ...where, next: cursor.next, poppedAt, invisible, session, items, levels }))
   })
 }
 
@@ -134,7 +148,7 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
 export const takeOnce = async (ask: Ask): Promise<Replies['pop'] | undefined> => {
   const { core, groupTopic } = ask
   if (ask.max === 0) return isThereMore(ask) ? { batch: emptyBatch, more: true } : undefined
-  const before = ask.queues.map(({ queue }) => groupTopic.cursor(queue.index).next)
+  const before = ask.queues.map(({ queue }) => progressOf(groupTopic.cursor(queue.index)))
   const taken = repeat(ask) ?? select(ask)
   const found = core.read(taken)
   if (taken.length > 0 && ask.session !== undefined) core.holds(ask.session, groupTopic)

@@ -1,5 +1,12 @@
-/** What the index knows of a record without reading it. */
+/** What the index knows of a record without reading it: two flags, and above them its priority. */
 export const flag = { expires: 1, lost: 2 } as const
+const LEVEL_SHIFT = 2
+/** Higher priorities are this one. */
+export const LEVEL_MAX = 63
+
+export const flagsOf = (expires: boolean, priority: number | undefined): number =>
+  (expires ? flag.expires : 0) | (Math.min(Math.max(0, priority ?? 0), LEVEL_MAX) << LEVEL_SHIFT)
+export const levelOf = (flags: number): number => flags >> LEVEL_SHIFT
 
 const CHUNK = 4096
 const FIRST = 8
@@ -35,12 +42,15 @@ export class QueueIndex {
   #chunks: Chunk[] = []
   /** Offset of the first chunk's first slot: a multiple of CHUNK. */
   #base = 0
+  /** The offsets of each priority above 0 that is in the queue, ascending. */
+  readonly levels = new Map<number, number[]>()
   min = 0
   max = 0
 
   /** Begins elsewhere than at 0. Only while it is empty. */
   startAt(offset: number): void {
     this.#chunks = []
+    this.levels.clear()
     this.#base = Math.floor(offset / CHUNK) * CHUNK
     this.min = this.max = offset
   }
@@ -57,12 +67,32 @@ export class QueueIndex {
     chunk.sizes[slot] = size
     chunk.tags[slot] = tag
     chunk.flags[slot] = flags
+    if (levelOf(flags) > 0) this.#addLevel(levelOf(flags), this.max)
     this.max++
   }
 
   /** Offsets up to `offset` (exclusive) whose records are not there. */
   skipTo(offset: number): void {
     while (this.max < offset) this.push(0, 0, 0, flag.lost)
+  }
+
+  #addLevel(level: number, offset: number): void {
+    const offsets = this.levels.get(level)
+    if (offsets) offsets.push(offset)
+    else this.levels.set(level, [offset])
+  }
+
+  /** The first offset of this priority from `from` on; −1: there is none. */
+  nextOf(level: number, from: number): number {
+    const offsets = this.levels.get(level) ?? []
+    let low = 0
+    let high = offsets.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (offsets[middle]! < from) low = middle + 1
+      else high = middle
+    }
+    return offsets[low] ?? -1
   }
 
   place(offset: number): number {
@@ -102,6 +132,11 @@ export class QueueIndex {
     if (whole <= 0) return
     this.#chunks.splice(0, whole)
     this.#base += whole * CHUNK
+    for (const [level, offsets] of this.levels) {
+      const kept = offsets.findIndex((offset) => offset >= this.#base)
+      if (kept < 0) this.levels.delete(level)
+      else offsets.splice(0, kept)
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { type Entry, isControl, isRecordPayload } from './entry.ts'
 import { isBeside, PRELUDE, readEvent, readPrelude, SYNCED } from './events.ts'
 import { factsOf } from './facts.ts'
 import type { OpenFile } from './files.ts'
-import { flag, hashTag } from './queueIndex.ts'
+import { flagsOf, hashTag } from './queueIndex.ts'
 import { Replay } from './replay.ts'
 import { type Damage, scanSegment } from './scan.ts'
 import type { Segment, Segments } from './segments.ts'
@@ -154,8 +154,8 @@ class Indexer {
     const topic = this.#state.topics.get(message.topic)
     const queue = topic?.queues[message.queue.index]
     if (!topic || !queue || place <= topic.created) return
-    const { tag, expires } = factsOf(message)
-    const flags = expires ? flag.expires : 0
+    const { tag, expires, priority } = factsOf(message)
+    const flags = flagsOf(expires, priority)
     this.#state.restore(queue, message.offset, place, payload.length, hashTag(tag), flags)
   }
 }

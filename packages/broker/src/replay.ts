@@ -119,6 +119,7 @@ export class Replay {
         const popped = events.readPopped(body)
         const cursor = cursorOf(popped)
         cursor.next = Math.max(cursor.next, popped.next)
+        for (const { level, next } of popped.levels) cursor.took(level, next)
         const { invisible, session } = popped
         for (const { offset, attempt, poppedAt } of popped.items) {
           const known = cursor.held.get(offset)

@@ -144,12 +144,14 @@ const writeGroups = (writer: BytesWriter, state: State): void => {
   }
 }
 
-const writeCursor = (writer: BytesWriter, { committed, next, held }: Cursor): void => {
+const writeCursor = (writer: BytesWriter, { committed, next, held, levels }: Cursor): void => {
   writer.number(committed).number(next).number(held.size)
   for (const one of held.values()) {
     writer.number(one.offset).number(one.poppedAt).number(one.invisible).number(one.attempt).number(one.next)
     writer.maybe(one.session)
   }
+  writer.number(levels.length)
+  for (const one of levels) writer.number(one.level).number(one.next)
 }
 
 const readGroups = (reader: BytesReader, state: State): void => {
@@ -180,6 +182,7 @@ const readCursor = (reader: BytesReader, cursor: Cursor): void => {
       session: reader.maybe(),
     }),
   )
+  reader.list(() => cursor.took(reader.number(), reader.number()))
 }
 
 const putAnswer = (writer: BytesWriter, stored: readonly Stored[]): void => {

@@ -6,7 +6,7 @@ import { Halves } from './halves.ts'
 import { Heap } from './heap.ts'
 import { Bindings, InboxState, ShareState } from './inboxes.ts'
 import type { Touched } from './log.ts'
-import { flag, hashTag } from './queueIndex.ts'
+import { flagsOf, hashTag } from './queueIndex.ts'
 import { checkGroupName, type QueueState, TopicState } from './topics.ts'
 
 export interface Bounds {
@@ -159,7 +159,7 @@ export class State {
       else records.skipTo(offset)
     }
     this.#stands(queue, offset)
-    records.push(place, size, hashTag(facts.tag), facts.expires ? flag.expires : 0)
+    records.push(place, size, hashTag(facts.tag), flagsOf(facts.expires, facts.priority))
     this.touch(queue)
     if (facts.retain) this.#retain(message, facts, place, size)
     this.#fanOut(message, facts, place, size, publisher)

@@ -107,7 +107,7 @@ const typeOf = (message: Message, facts: Facts, spec: TopicSpec, deliverAt: numb
   if (message.half) return 'transaction'
   if (deliverAt !== undefined) return 'delay'
   if (facts.group !== undefined) return 'fifo'
-  if (facts.priority) return 'priority'
+  if (facts.priority !== undefined) return 'priority'
   return spec.type === 'lite' && facts.path !== undefined ? 'lite' : 'normal'
 }
 
