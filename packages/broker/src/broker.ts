@@ -14,6 +14,7 @@ import {
   Wheel,
 } from '@sluice/core'
 import { noHost, parseHost } from '@sluice/remoting'
+import { publishAndAccept } from './accepts.ts'
 import { admin, group } from './admin.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { Core, type Counters, noCounts } from './core.ts'
@@ -178,7 +179,7 @@ class LogBroker implements Broker {
   readonly node: string
   readonly dir: string
   readonly nodes: ReadonlySet<string>
-  readonly can = { inboxes: true, atomicAccepts: false, uncountedRetry: true, sessionLease: true }
+  readonly can = { inboxes: true, atomicAccepts: true, uncountedRetry: true, sessionLease: true }
   readonly #options: BrokerOptions
   readonly #core: Core
   readonly #checkpoints: Checkpoints
@@ -226,6 +227,7 @@ class LogBroker implements Broker {
     const core = this.#core
     switch (command.kind) {
       case 'publish':
+        if (command.accepts && command.accepts.length > 0) return publishAndAccept(core, command, context)
         return command.once ? publishOnce(core, command, context) : publish(core, command, context)
       case 'read':
         return read(core, command, context, (source, max) => this.#transactions.browse(source, max))

@@ -65,7 +65,7 @@ describe('commands', () => {
       oneway: false,
       accepts: [{ of: 'inbox', node: '', inbox: '', epoch: 0, way: 'out', slot: 1 }],
     })
-    expect(await faultOf(accepts)).toMatchObject({ code: 'unsupported' })
+    expect(await faultOf(accepts)).toMatchObject({ code: 'notFound', about: 'inbox' })
   })
 
   it('holds topics to their type', async () => {

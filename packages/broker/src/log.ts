@@ -78,6 +78,7 @@ export class Log {
   #flying: Batch | undefined
   #at = 0
   #size = 0
+  #chaining = false
   #scheduled = false
   /** Cleared in the turn that finds nothing more to write: what is appended after it schedules the next run. */
   #busy = false
@@ -136,12 +137,27 @@ export class Log {
 
   /** The payload is in its place. `chained`: it counts only with the next entry, which follows in the same turn. */
   commit(chained = false): void {
-    sealEntry(this.#chunk.buffer, this.#at, this.#size, this.place, chained)
+    sealEntry(this.#chunk.buffer, this.#at, this.#size, this.place, chained || this.#chaining)
     this.#chunk.used = this.#at + this.#size
     this.end = this.#chunk.start + this.#chunk.used
     if (!this.#scheduled && !this.#busy) {
       this.#scheduled = true
       setImmediate(this.#flush)
+    }
+  }
+
+  /** What `run` appends, all in this turn, counts only as a whole: together with what `end` makes of its result. */
+  chain<T>(run: () => T, end: (result: T) => Buffer, broken: () => Buffer): T {
+    const { end: before } = this
+    this.#chaining = true
+    let last = broken
+    try {
+      const result = run()
+      last = () => end(result)
+      return result
+    } finally {
+      this.#chaining = false
+      if (this.end > before) this.append(last())
     }
   }
 

@@ -1,4 +1,4 @@
-import { type CommandOf, type Context, Fault, type Replies, type Slot, type Stored } from '@sluice/core'
+import { type CommandOf, type Context, Fault, type Once, type Replies, type Slot, type Stored } from '@sluice/core'
 import type { Core } from './core.ts'
 import { writeIncoming, writeOnce } from './events.ts'
 import { inboxOf } from './inboxCommands.ts'
@@ -12,7 +12,7 @@ const KEY_MAX = 1024
 const KEEP_MAX = 7 * 24 * 3600 * 1000
 
 /** Where the first answer is kept. */
-interface Memory {
+export interface Memory {
   readonly known: Answer | undefined
   keep(answer: Answer): void
   forget(): void
@@ -30,6 +30,10 @@ const slotMemory = (core: Core, slot: Slot): Memory => {
     event: (stored) => (inbox.persistent ? writeIncoming({ inbox: inbox.name, slot: slot.slot, stored }) : undefined),
   }
 }
+
+/** @throws Fault 'conflict' about 'epoch', 'invalid' or 'limit' about 'once' */
+export const memoryOf = (core: Core, once: Once): Memory =>
+  'key' in once ? keyMemory(core, once) : slotMemory(core, once)
 
 const keyMemory = (core: Core, { key, keep }: { readonly key: string; readonly keep: number }): Memory => {
   const { state, clock } = core
@@ -50,7 +54,7 @@ const keyMemory = (core: Core, { key, keep }: { readonly key: string; readonly k
 }
 
 /** No answer worth keeping: it ends the chain and means nothing. */
-const nothing = (): Buffer => writeOnce({ key: '', until: 0, stored: [] })
+export const nothing = (): Buffer => writeOnce({ key: '', until: 0, stored: [] })
 
 /**
  * A repeat gets the first answer and stores nothing. The messages and the answer are one chain in the log. A command of
@@ -59,7 +63,7 @@ const nothing = (): Buffer => writeOnce({ key: '', until: 0, stored: [] })
  */
 export const publishOnce = async (core: Core, command: Publish, context: Context): Promise<Replies['publish']> => {
   const { once } = command
-  const memory = 'key' in once! ? keyMemory(core, once) : slotMemory(core, once!)
+  const memory = memoryOf(core, once!)
   if (memory.known) {
     await memory.known.durable
     return { stored: memory.known.stored }
@@ -93,14 +97,19 @@ export const publishOnce = async (core: Core, command: Publish, context: Context
     await core.log.done()
     return { stored: stored as (Stored | Fault)[] }
   }
+  await keep(core, memory, all)
+  return { stored: all }
+}
+
+/** The answer is there for a repeat at once, but not said before it is durable. */
+export const keep = async (core: Core, memory: Memory, stored: readonly Stored[]): Promise<void> => {
   const durable = core.log.done()
-  memory.keep({ stored: all, durable })
+  memory.keep({ stored, durable })
   try {
     await durable
   } catch (error) {
     memory.forget()
     throw error
   }
-  memory.keep({ stored: all })
-  return { stored: all }
+  memory.keep({ stored })
 }

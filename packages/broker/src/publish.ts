@@ -176,8 +176,7 @@ export const place = (
 /** A half message: invisible until its producer decides. */
 const hide = (core: Core, message: Message, into: Queue | undefined, facts: Facts, more: AppendMore): Stored => {
   const { state, settings } = core
-  if (state.halves.size >= state.bounds.halves)
-    throw new Fault('limit', `${state.halves.size} transactions have no decision yet`, { about: 'transaction' })
+  checkHalves(core, 0)
   const chosen = into && into.index >= 0 ? queueOf(topicOrNew(core, message.topic), facts, into).queue.index : -1
   const checkAfter = Math.min(Math.max(0, message.half?.checkAfter ?? CHECK_AFTER_MS), CHECK_AFTER_MAX)
   const group = more.group ?? (message.packed && new PropertyView(message.packed).get(system.producerGroup)) ?? ''
@@ -236,8 +235,7 @@ export const recall = async (core: Core, command: CommandOf<'recall'>): Promise<
 /** Invisible until its time: in the log, in no queue. The queue of a message that names none is chosen when it is due. */
 export const delay = (core: Core, queue: Queue, message: Message, at: number, more: AppendMore): Stored => {
   const { state } = core
-  if (state.delayed.size >= state.bounds.delayed)
-    throw new Fault('limit', `${state.delayed.size} messages wait for their time already`, { about: 'deliverAt' })
+  checkDelayed(core, 0)
   const chosen = queue.index >= 0
   const { stored, size } = appendBeside(
     core,
@@ -251,9 +249,46 @@ export const delay = (core: Core, queue: Queue, message: Message, at: number, mo
   return { ...stored, recallHandle: recallHandle(stored.place, at) }
 }
 
+/**
+ * Whether {@link publishOne} would take it, together with the ones that were tried before it.
+ * @throws Fault what it would throw
+ */
+export const tryOne = (
+  core: Core,
+  message: Message,
+  into: Queue | { inbox: string } | undefined,
+  before: { halves: number; delayed: number },
+): void => {
+  const { state, settings } = core
+  checkMessage(core, message)
+  draftRecord(message, settings.storeHost, message.bornHost ?? '[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535')
+  if (into && 'inbox' in into) {
+    if (message.half) throw halfForInbox()
+    if (!state.inboxes.has(into.inbox)) throw noInbox(into.inbox)
+    return
+  }
+  const facts = factsOf(message)
+  const at = deliverAt(message, facts, core.clock.now())
+  const topic = topicOrNew(core, message.topic)
+  if (topic.spec.type !== 'mixed') checkType(message, facts, topic.spec, into !== undefined && into.index >= 0, at)
+  if (into) queueOf(topic, facts, into)
+  if (message.half) checkHalves(core, before.halves++)
+  else if (at !== undefined && at > core.clock.now()) checkDelayed(core, before.delayed++)
+}
+
+const checkHalves = ({ state }: Core, more: number): void => {
+  if (state.halves.size + more >= state.bounds.halves)
+    throw new Fault('limit', `${state.halves.size} transactions have no decision yet`, { about: 'transaction' })
+}
+const checkDelayed = ({ state }: Core, more: number): void => {
+  if (state.delayed.size + more >= state.bounds.delayed)
+    throw new Fault('limit', `${state.delayed.size} messages wait for their time already`, { about: 'deliverAt' })
+}
+const halfForInbox = () => unsupported('a half message for an inbox', 'type')
+
 const intoInbox = (core: Core, message: Message, inbox: string, more: AppendMore): Stored => {
   const { state } = core
-  if (message.half) throw unsupported('a half message for an inbox', 'type')
+  if (message.half) throw halfForInbox()
   const found = state.inboxes.get(inbox)
   if (!found) throw noInbox(inbox)
   const queue = { topic: message.topic, node: core.settings.node, index: -1 }
@@ -274,7 +309,6 @@ export const publish = async (
   command: CommandOf<'publish'>,
   context: Context,
 ): Promise<Replies['publish']> => {
-  if (command.accepts && command.accepts.length > 0) throw unsupported('settling in the same write')
   if (command.messages.length > MESSAGES_MAX) throw new Fault('limit', `over ${MESSAGES_MAX} messages in one command`)
   const more = moreOf(command, context)
   const { log } = core

@@ -26,7 +26,7 @@ interface Answer {
 }
 
 /** The lease that a receipt speaks of. @throws Fault 'receiptExpired' about 'receipt' when it does not hold any more */
-const heldBy = (core: Core, receipt: Lease): { groupTopic: GroupTopic; cursor: Cursor; held: Held } => {
+export const heldBy = (core: Core, receipt: Lease): { groupTopic: GroupTopic; cursor: Cursor; held: Held } => {
   const groupTopic = core.state.groups.get(receipt.group)?.topics.get(receipt.topic)
   const cursor = groupTopic?.cursors.get(receipt.queue)
   const held = cursor?.held.get(receipt.offset)
@@ -35,7 +35,7 @@ const heldBy = (core: Core, receipt: Lease): { groupTopic: GroupTopic; cursor: C
 }
 
 /** All acceptances of one queue are one entry. */
-const acceptAll = (core: Core, receipts: readonly { at: number; receipt: Lease }[], answer: Answer): void => {
+export const acceptAll = (core: Core, receipts: readonly { at: number; receipt: Lease }[], answer: Answer): void => {
   const queues = new Map<Cursor, { groupTopic: GroupTopic; queue: number; offsets: number[] }>()
   for (const { at, receipt } of receipts) {
     try {

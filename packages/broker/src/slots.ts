@@ -9,6 +9,12 @@ import { giveToShare } from './inboxState.ts'
 
 type Failed = Replies['settle']['failed'][number]
 
+/** @throws Fault 'receiptExpired' about 'receipt', 'notFound' about 'inbox', 'conflict' about 'epoch' when it holds nothing */
+export const checkSlot = (core: Core, { inbox: name, epoch, way, slot }: Slot): void => {
+  const inbox = inboxOf(core, name, epoch)
+  if (!(way === 'in' ? inbox.incoming : inbox.slots).has(slot)) throw receiptExpired()
+}
+
 interface Done {
   readonly inbox: InboxState
   readonly way: 'in' | 'out'
