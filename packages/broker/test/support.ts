@@ -120,7 +120,9 @@ export class Bench {
   async kill(options: Partial<BrokerOptions> = {}): Promise<void> {
     const before = this.broker
     const dir = await mkdtemp(join(tmpdir(), 'sluice-broker-'))
-    await cp(this.dir, dir, { recursive: true, filter: (path) => !path.endsWith('/lock') })
+    const copy = () => cp(this.dir, dir, { recursive: true, filter: (path) => !path.endsWith('/lock') })
+    // A checkpoint may be renamed while it is copied.
+    await copy().catch(copy).catch(copy)
     await before.close()
     await rm(this.dir, { recursive: true, force: true })
     this.dir = dir
