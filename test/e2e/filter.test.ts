@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
+import { compileFilter } from '@sluice/core'
 import { type RunningGateway, startGateway } from '@sluice/gateway'
 import { splitRecords, viewRecord } from '@sluice/remoting'
 import { Wire } from '@sluice/testkit'
@@ -72,5 +74,16 @@ describe('SQL92 filters over the broker', () => {
     expect(splitRecords(body!).map((record) => String(viewRecord(record, '').body))).toEqual(['1', '3'])
     expect(Number(ext?.nextBeginOffset)).toBeGreaterThanOrEqual(4)
     client.wire.socket.destroy()
+  })
+})
+
+describe('docs/filters.md', () => {
+  const page = readFileSync(new URL('../../docs/filters.md', import.meta.url), 'utf8')
+  const examples = page
+    .split('```')[1]!
+    .trim()
+    .split(/\n| {3,}/)
+  it.each(examples)('shows what compiles: %s', (expression) => {
+    expect(compileFilter({ kind: 'sql92', expression })({ properties: {} })).toBe(false)
   })
 })
