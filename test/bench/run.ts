@@ -8,6 +8,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }
   start: () => import('./start.bench.ts'),
   pipeline: () => import('./pipeline.bench.ts'),
   remoting: () => import('./remoting.bench.ts'),
+  mqtt: () => import('./mqtt.bench.ts'),
 }
 
 const { values, positionals } = parseArgs({
