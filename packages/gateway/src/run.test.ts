@@ -62,7 +62,7 @@ describe('a gateway', () => {
     const began = performance.now()
     await gateway.close()
     await drained
-    expect(performance.now() - began).toBeLessThan(2_000)
+    expect(performance.now() - began).toBeLessThan(10_000)
   })
 
   it('whose protocol does not close properly closes all the same, and names it', async () => {

@@ -235,6 +235,6 @@ describe('SQL92', () => {
     expect(compileSql('n = 1 OR n > 1 OR n + n = 2')(fields)).toBe(false)
     expect(compileSql(`a LIKE '${'%'.repeat(1_000)}b'`)(fields)).toBe(false)
     expect(() => compileSql(`a = ${'1'.repeat(16_000)}x`)).toThrow(Fault)
-    expect(process.cpuUsage(began).user / 1_000).toBeLessThan(1_000)
+    expect(process.cpuUsage(began).user / 1_000).toBeLessThan(5_000)
   })
 })
