@@ -18,7 +18,7 @@ export const runSeed = async (seed: number, faults: Faults = {}): Promise<Failur
     await world.open()
     for (let life = 1 + random.int(3); life > 0; life--) {
       await world.openInbox()
-      await work(world, 20 + random.int(60))
+      await work(world, 15 + random.int(45))
       if (random.chance(0.3)) await closeAndOpen(world)
       await cutAndOpen(world)
       await verify(world)
