@@ -59,7 +59,10 @@ export interface BrokerOptions {
   readonly defaultQueues?: number
   /** Whole segments are deleted when their newest message is older than `ms` or the log is larger than `bytes`. */
   readonly retain?: { readonly ms?: number; readonly bytes?: number }
-  /** In every record and offsetMsgId: where a RocketMQ client finds the message again. */
+  /**
+   * In every record and offsetMsgId: where a RocketMQ client finds the message again. A port of 0 is looked at again with
+   * each message: it may be known only when somebody listens.
+   */
   readonly storeHost?: { readonly address: string; readonly port: number }
   readonly bodyBytes?: number
   readonly bounds?: Partial<Bounds>
@@ -129,7 +132,8 @@ const open = async (
 ): Promise<Broker> => {
   const clock = options.clock ?? systemClock
   const lines = options.log ?? quiet
-  const storeHost = hostOf(options)
+  let storeHost = hostOf(options)
+  const known = () => !options.storeHost || storeHost.bytes.readUInt32BE(storeHost.bytes.length - 4) !== 0
   const counters = noCounts()
   const state = new State(node, { ...defaultBounds, ...options.bounds })
   const segments = new Segments(files, options.dir)
@@ -162,8 +166,13 @@ const open = async (
   const settings = {
     node,
     cluster: options.cluster ?? 'sluice',
-    address: options.storeHost ? `${options.storeHost.address}:${options.storeHost.port}` : '',
-    storeHost,
+    get address() {
+      return options.storeHost ? `${options.storeHost.address}:${options.storeHost.port}` : ''
+    },
+    get storeHost() {
+      if (!known()) storeHost = hostOf(options)
+      return storeHost
+    },
     autoCreateTopics: options.autoCreateTopics ?? true,
     defaultQueues: options.defaultQueues ?? 4,
     bodyBytes: options.bodyBytes ?? 4 * 1024 * 1024,
