@@ -5,6 +5,7 @@ import { malformed } from './cursor.ts'
 import { encode } from './encode.ts'
 import { Framing } from './framing.ts'
 import type { Frame, Inbound, UserProperty, Version } from './packets.ts'
+import { readPlain } from './plain.ts'
 
 /** The longest CONNECT: six fields of 64 KiB, headers included. */
 export const CONNECT_BYTES_MAX = 6 * 65_536
@@ -65,7 +66,7 @@ class MqttDecoder implements Decoder<Frame> {
 
   #packet(first: number, body: Buffer, bytes: Buffer, version: Version): Inbound {
     const { user, willUser } = checkPacket(first, body, version)
-    return ordered(this.#parse(bytes), user, willUser)
+    return readPlain(first, body, version) ?? ordered(this.#parse(bytes), user, willUser)
   }
 }
 

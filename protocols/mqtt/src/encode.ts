@@ -1,5 +1,6 @@
 import mqtt from 'mqtt-packet'
 import type { Encoded, Inbound, Outbound, Publish, UserProperty, Version } from './packets.ts'
+import { writePlain } from './plain.ts'
 
 /** Above it a payload leaves as it is instead of being copied behind its header. */
 const COPY_MAX = 4_096
@@ -28,7 +29,7 @@ export const encode = (packet: Outbound, version: Version): readonly Buffer[] =>
   if (packet.cmd === 'encoded') return packet.bytes
   if (version === 4 && packet.cmd === 'disconnect') return []
   if (packet.cmd === 'connack' && (version === 5 ? packet.reasonCode : packet.returnCode) === undefined) return []
-  return encodePacket(packet, version)
+  return writePlain(packet, version, COPY_MAX) ?? encodePacket(packet, version)
 }
 
 /** Of a server or of a client. */
