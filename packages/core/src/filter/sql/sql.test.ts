@@ -191,6 +191,7 @@ const refused: readonly (readonly [string, string])[] = [
   ['a = 5 AND', 'position 10: expected a name, a text, a number or (, found the end'],
   ['5', 'position 1: expected a condition, found 5'],
   ["a = 5 OR 'x'", "position 10: expected a condition, found 'x'"],
+  ['5 AND yes', 'position 1: expected a condition, found 5'],
   ['NOT 5', 'position 5: expected a condition, found 5'],
   ['a + 1', 'position 1: expected a condition, found a'],
   ["a + 'x' = 1", "position 5: expected a number, found 'x'"],
@@ -223,6 +224,8 @@ describe('SQL92', () => {
     expect(compileSql(`${'('.repeat(DEPTH_MAX)}a = 5${')'.repeat(DEPTH_MAX)}`)(message)).toBe(true)
     const sum = `a = 5 OR a ${'+1'.repeat(EXPRESSION_MAX / 2)}`.slice(0, EXPRESSION_MAX - 8)
     expect(compileSql(`${sum.replace(/\+$/, '')} = 1`)(message)).toBe(true)
+    const side = Array.from({ length: DEPTH_MAX * 2 }, () => '(NOT a = 6)').join(' AND ')
+    expect(compileSql(side)(message)).toBe(true)
     const many = `${'a=5 OR '.repeat(2_000)}a=6`
     expect(compileSql(many)({ properties: { a: '6' } })).toBe(true)
   })
