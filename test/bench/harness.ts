@@ -54,6 +54,8 @@ export interface ServerOptions extends Omit<SpawnOptions, 'core'> {
 
 export interface Server {
   readonly pid: number
+  /** Further processes whose CPU time and memory count as its own. */
+  readonly alsoPids?: readonly number[]
   readonly readyLine: string
   stop(): Promise<unknown>
 }
@@ -84,6 +86,10 @@ export const MEASURING = 'measuring'
 
 const LOAD_WITHIN_MS = 300_000
 
+const sumOf = ({ pid, alsoPids = [] }: Server, of: (pid: number) => number): number =>
+  [pid, ...alsoPids].reduce((sum, one) => sum + of(one), 0)
+const spent = (server: Server): number => sumOf(server, cpuMs)
+
 const scratch = fileURLToPath(new URL('../../out/bench/', import.meta.url))
 
 export class BenchStage implements Stage {
@@ -112,14 +118,14 @@ export class BenchStage implements Stage {
   }
 
   async load(file: URL, options: object, server?: Server): Promise<Sample> {
-    let before = server && cpuMs(server.pid)
+    let before = server && spent(server)
     const child = new Child({ ...node(file, [JSON.stringify(options)]), core: this.machine.pin?.load })
     this.#children.add(child)
     void child
       .line((line) => line === MEASURING, LOAD_WITHIN_MS)
       .then(
         () => {
-          before = server && cpuMs(server.pid)
+          before = server && spent(server)
         },
         () => undefined,
       )
@@ -130,11 +136,11 @@ export class BenchStage implements Stage {
     if (how !== 0) throw new Error(`load ended with ${how}: ${child.lines.slice(-20).join('\n')}`)
     const sample = JSON.parse(child.lines.at(-1) ?? '') as Sample
     if (!server || before === undefined) return sample
-    const serverCpuMs = cpuMs(server.pid) - before
+    const serverCpuMs = spent(server) - before
     return {
       ...sample,
       serverCpuMs,
-      serverRssMB: rssMB(server.pid),
+      serverRssMB: sumOf(server, rssMB),
       ...(sample.messages && { cpuPer1000Ms: (serverCpuMs * 1_000) / sample.messages }),
     }
   }

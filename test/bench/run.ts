@@ -8,6 +8,9 @@ const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }
   start: () => import('./start.bench.ts'),
   pipeline: () => import('./pipeline.bench.ts'),
   remoting: () => import('./remoting.bench.ts'),
+  grpc: () => import('./grpc.bench.ts'),
+  http: () => import('./http.bench.ts'),
+  amqp: () => import('./amqp.bench.ts'),
   mqtt: () => import('./mqtt.bench.ts'),
 }
 

@@ -47,7 +47,7 @@ const finish = (): void => {
   console.log(
     JSON.stringify({
       messages: measured,
-      ...(kind === 'send' && { refusedPercent: (100 * refused) / (measured + refused) }),
+      ...(refused > 0 && { refusedPercent: (100 * refused) / (measured + refused) }),
       perSecond: measured / took,
       p50Ms: latencies.percentile(0.5) / 1_000,
       p99Ms: latencies.percentile(0.99) / 1_000,
