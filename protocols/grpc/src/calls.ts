@@ -60,7 +60,7 @@ const routeOf = async (request: QueryRouteRequest, asker: Asker, hall: Hall) => 
 
 export const queryRoute: Unary<QueryRouteRequest> = async (request, asker, hall) => {
   const { topic, info, endpoints } = await routeOf(request, asker, hall)
-  return { status: ok, message_queues: toQueues(topic, info, endpoints) }
+  return { status: ok, message_queues: toQueues(topic, info, endpoints, asker.client.session) }
 }
 
 export const queryAssignment: Unary<QueryAssignmentRequest> = async (request, asker, hall) => {

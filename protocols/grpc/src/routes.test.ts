@@ -17,6 +17,7 @@ const info: TopicInfo = {
 
 describe('routes', () => {
   const asked = { scheme: 'DOMAIN_NAME', addresses: [{ host: 'mq.example', port: 443 }] }
+  const newest = { language: 'JAVA', version: 50_200 }
   const advertised = { host: '10.1.1.1', port: 8081 }
 
   it('sends the client where it came from, as it wrote it', () => {
@@ -35,14 +36,24 @@ describe('routes', () => {
   })
 
   it('lists each queue with broker 0, its permission and what the topic takes', () => {
-    const queues = toQueues({ name: 'orders' }, info, asked)
+    const queues = toQueues({ name: 'orders' }, info, asked, newest)
     expect(queues.map(({ id, permission, broker }) => [id, permission, broker?.name, broker?.id])).toEqual([
       [0, 'READ_WRITE', 'one', 0],
       [1, 'WRITE', 'one', 0],
       [2, 'READ_WRITE', 'two', 0],
     ])
     expect(queues[0]?.accept_message_types).toEqual(['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION', 'PRIORITY'])
-    expect(toQueues({ name: 'orders' }, { ...info, type: 'fifo' }, asked)[0]?.accept_message_types).toEqual(['FIFO'])
+    expect(toQueues({ name: 'orders' }, { ...info, type: 'fifo' }, asked, newest)[0]?.accept_message_types).toEqual(['FIFO'])
+  })
+
+  it('keeps types that came later from clients whose release does not know them', () => {
+    const types = (type: TopicInfo['type'], language: string, version: number) =>
+      toQueues({ name: 'orders' }, { ...info, type }, asked, { language, version })[0]?.accept_message_types
+    for (const [language, version] of [['JAVA', 50_008], ['GO', 50_103], ['', 0]] as const) {
+      expect(types('mixed', language, version)).toEqual(['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION'])
+      expect(types('lite', language, version)).toEqual(['NORMAL'])
+    }
+    expect([types('lite', 'HTTP', 10_008), types('priority', 'PYTHON', 50_102)]).toEqual([['LITE'], ['PRIORITY']])
   })
 
   it('assigns one queue of any number a broker, and single ones to a group in order', () => {

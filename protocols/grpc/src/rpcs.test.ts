@@ -17,6 +17,7 @@ beforeEach(async () => {
     ],
   })
   caller = house.caller()
+  caller.metadata.set('x-mq-language', 'JAVA')
 })
 afterEach(() => house.close())
 

@@ -58,6 +58,16 @@ describe('settings', () => {
     )
   })
 
+  it('say steps as doubling whole seconds to Node, which knows no steps and would make ordered messages dead at once', () => {
+    const node = { ...consumer, user_agent: { language: 'NODE_JS' } }
+    const { backoff_policy } = toSettings(node, { ...group, backoff: [500, 2_500, 60_000] }, defaultLimits)
+    expect(backoff_policy?.customized_backoff).toBeUndefined()
+    expect(backoff_policy).toMatchObject({
+      max_attempts: 5,
+      exponential_backoff: { initial: { seconds: 1 }, max: { seconds: 60 }, multiplier: 2 },
+    })
+  })
+
   it('tell what a client produces or consumes', () => {
     expect(toMembership({ publishing: { topics: [{ name: 'orders' }] } }, 1)).toEqual({
       produces: ['orders'],

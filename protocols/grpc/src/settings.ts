@@ -37,7 +37,16 @@ const defaultSteps: readonly Ms[] = [
   1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200,
 ].map((seconds) => seconds * 1_000)
 
-const groupPolicy = (group: GroupInfo | undefined): RetryPolicy => {
+/**
+ * Node knows no list of steps and no parts of a second; without a policy it has, one failure would make an ordered message
+ * dead. It doubles from the first step to the longest.
+ */
+const exponentialOf = (steps: readonly Ms[]): RetryPolicy['exponential_backoff'] => {
+  const whole = (ms: Ms) => fromMs(Math.max(1_000, Math.ceil(ms / 1_000) * 1_000))
+  return { initial: whole(steps[0] as Ms), max: whole(Math.max(...steps)), multiplier: 2 }
+}
+
+const groupPolicy = (group: GroupInfo | undefined, language: string | number | undefined): RetryPolicy => {
   const backoff = group?.backoff ?? defaultSteps
   const max_attempts = group?.maxAttempts ?? 17
   if ('initial' in backoff) {
@@ -46,7 +55,10 @@ const groupPolicy = (group: GroupInfo | undefined): RetryPolicy => {
   }
   // An empty list would be no policy at all to Rust and Java.
   const steps = backoff.length > 0 ? backoff : defaultSteps
-  return { max_attempts, customized_backoff: { next: steps.map(fromMs) } }
+  const exponential_backoff = language === 'NODE_JS' && exponentialOf(steps)
+  return exponential_backoff
+    ? { max_attempts, exponential_backoff }
+    : { max_attempts, customized_backoff: { next: steps.map(fromMs) } }
 }
 
 /**
@@ -71,7 +83,7 @@ export const toSettings = (asked: Settings, group: GroupInfo | undefined, limits
   }
   return {
     ...common,
-    backoff_policy: groupPolicy(group),
+    backoff_policy: groupPolicy(group, asked.user_agent?.language),
     subscription: {
       ...(asked.subscription?.group && { group: asked.subscription.group }),
       subscriptions: asked.subscription?.subscriptions ?? [],
