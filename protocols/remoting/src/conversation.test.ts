@@ -198,6 +198,10 @@ describe('the wire', () => {
     const { gateway, client } = await open()
     const one = await client()
     await one.heartbeat('c1', [consumer('G', ['T'])])
+    await turns()
+    // Its own coming, at once; the second heartbeat is no news.
+    expect(one.told.splice(0)).toMatchObject([{ code: 40, flag: 2, ext: { consumerGroup: 'G' } }])
+    await one.heartbeat('c1', [consumer('G', ['T'])])
     await gateway.notify({ group: 'G', role: 'consumes', one: false }, { kind: 'rebalance', group: 'G' })
     await turns()
     expect(one.told).toMatchObject([{ code: 40, flag: 2, ext: { consumerGroup: 'G' } }])

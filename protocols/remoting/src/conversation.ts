@@ -76,6 +76,7 @@ export class RemotingConversation implements Conversation<Frame> {
     this.#identity = identity
     this.#desk = new ConnectionDesk(gateway, shared, {
       identify: (client, frame) => identity.identify(client, frame, PATIENCE),
+      tell: (notice) => void this.#notify(notice),
       awaitReplies: (context, group) => this.#replies.open(context, group),
     })
     const { desk } = { desk: this.#desk }

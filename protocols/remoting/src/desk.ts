@@ -1,4 +1,4 @@
-import type { Context, EpochMs, Gateway, Membership, Session } from '@sluice/core'
+import type { Context, EpochMs, Gateway, Membership, Notice, Session } from '@sluice/core'
 import { type Frame, knownHost, noHost } from '@sluice/remoting'
 import { hostPort } from './routes.ts'
 import type { Halves, ParkedPops, Shared } from './shared.ts'
@@ -35,6 +35,7 @@ export interface Desk {
   subscribedAt(group: string, topic: string): EpochMs | undefined
   /** What a heartbeat named; groups that were not named any more are gone. */
   joined(member: Membership, at: EpochMs): void
+  tell(notice: Notice): void
   /** From here on it is told of replies to its requests. */
   awaitReplies(context: Context, group: string): Promise<void>
   /** From here on the session is this client's; undefined: whosever it is. */
@@ -52,18 +53,24 @@ export class ConnectionDesk implements Desk {
   readonly halves: Halves
   readonly identify: Desk['identify']
   readonly awaitReplies: Desk['awaitReplies']
+  readonly tell: Desk['tell']
   member: Membership = nobody
   address = ''
   store: Buffer = noHost.bytes
   #since: ReadonlyMap<string, EpochMs> = new Map()
 
-  constructor(gateway: Gateway, { topics, parked, halves }: Shared, does: Pick<Desk, 'identify' | 'awaitReplies'>) {
+  constructor(
+    gateway: Gateway,
+    { topics, parked, halves }: Shared,
+    does: Pick<Desk, 'identify' | 'awaitReplies' | 'tell'>,
+  ) {
     this.gateway = gateway
     this.topics = topics
     this.parked = parked
     this.halves = halves
     this.identify = does.identify
     this.awaitReplies = does.awaitReplies
+    this.tell = does.tell
   }
 
   /** Message ids hold an address, so that of a name is the one that the client dialled. */

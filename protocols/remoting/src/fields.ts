@@ -26,6 +26,13 @@ export const integer = (ext: Ext, name: string, absent?: number): number => {
   return number
 }
 
+/** A time, where the longest one is as good as any. @throws as {@link integer} */
+export const time = (ext: Ext, name: string): number => {
+  const value = text(ext, name)
+  if (!INT.test(value)) throw new Fault('malformed', `field ${name} is no integer`)
+  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number(value), Number.MAX_SAFE_INTEGER))
+}
+
 /** The Go client capitalises some names. */
 export const either = (ext: Ext, name: string): string => {
   const capital = name.charAt(0).toUpperCase() + name.slice(1)

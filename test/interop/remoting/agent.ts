@@ -16,7 +16,7 @@ export interface Said {
   readonly bye?: boolean
   readonly error?: string
   readonly message?: Heard & string
-  readonly results?: readonly Sent[]
+  readonly results?: readonly unknown[]
 }
 export interface Sent {
   readonly msgId?: string
@@ -24,6 +24,7 @@ export interface Sent {
   readonly status?: string
   readonly queueId?: number
   readonly queueOffset?: number
+  readonly recallHandle?: string
   readonly error?: string
   readonly code?: number
   readonly message?: string
@@ -56,32 +57,44 @@ export interface Listening {
 
 const run = promisify(execFile)
 
+export const JAVA_RELEASE = '5.5.0'
+
+const folderOf = (release: string): string => (release === JAVA_RELEASE ? out : `${out}-${release}`)
+
 /** Compiles it; the first time Maven fetches the client. */
-export const buildAgent = (): Promise<unknown> =>
-  run('mvn', ['-q', '-B', 'process-classes'], { cwd: here, timeout: 600_000 })
+export const buildAgent = (release = JAVA_RELEASE): Promise<unknown> =>
+  run('mvn', ['-q', '-B', 'process-classes', `-Drocketmq=${release}`, `-Dout=${path.basename(folderOf(release))}`], {
+    cwd: here,
+    timeout: 600_000,
+  })
 
 /** One JVM with the unmodified Java client. Ends with `close`. @param options for the JVM */
-export const startAgent = async (options: readonly string[] = []): Promise<Agent> => {
-  await buildAgent()
-  const logs = path.join(out, 'logs')
+export const startAgent = async (options: readonly string[] = [], release = JAVA_RELEASE): Promise<Agent> => {
+  await buildAgent(release)
+  const folder = folderOf(release)
+  return agentOf(folder, 'java', [
+    '-Xmx256m',
+    '-XX:+UseSerialGC',
+    '-XX:TieredStopAtLevel=1',
+    ...options,
+    `-Duser.home=${folder}`,
+    `-Drocketmq.log.root=${path.join(folder, 'logs')}`,
+    `-Drocketmq.client.logRoot=${path.join(folder, 'logs')}`,
+    `-Drocketmq.client.localOffsetStoreDir=${path.join(folder, 'offsets')}`,
+    '-cp',
+    `${path.join(folder, 'classes')}${path.delimiter}${path.join(folder, 'lib', '*')}`,
+    'Agent',
+  ])
+}
+
+/** Any program that speaks as Agent.java does; its stderr goes to a file below `folder`. */
+export const agentOf = (folder: string, program: string, args: readonly string[], cwd?: string): Agent => {
+  const logs = path.join(folder, 'logs')
   mkdirSync(logs, { recursive: true })
-  const jvm = spawn(
-    'java',
-    [
-      '-Xmx256m',
-      '-XX:+UseSerialGC',
-      '-XX:TieredStopAtLevel=1',
-      ...options,
-      `-Drocketmq.log.root=${logs}`,
-      `-Drocketmq.client.localOffsetStoreDir=${path.join(out, 'offsets')}`,
-      '-cp',
-      `${path.join(out, 'classes')}${path.delimiter}${path.join(out, 'lib', '*')}`,
-      'Agent',
-    ],
-    { stdio: ['pipe', 'pipe', 'pipe'] },
-  )
-  jvm.stderr.pipe(createWriteStream(path.join(logs, 'agent.err')))
-  return new Agent(jvm)
+  const env = { ...process.env, HOME: folder, NODE_OPTIONS: '' }
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env, ...(cwd !== undefined && { cwd }) })
+  child.stderr.pipe(createWriteStream(path.join(logs, 'agent.err')))
+  return new Agent(child)
 }
 
 export class Agent {
@@ -114,7 +127,12 @@ export class Agent {
 
   /** @param fields as `produce` at the head of Agent.java */
   async produce(fields: object): Promise<readonly Sent[]> {
-    return (await this.ask('produce', fields)).results ?? []
+    return ((await this.ask('produce', fields)).results ?? []) as readonly Sent[]
+  }
+
+  /** Another operation of Agent.java. */
+  async results<T>(op: string, fields: object): Promise<readonly T[]> {
+    return ((await this.ask(op, fields)).results ?? []) as readonly T[]
   }
 
   /** @param fields as `consume` at the head of Agent.java */

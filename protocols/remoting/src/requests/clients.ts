@@ -15,6 +15,9 @@ export const heartbeat: NamedHandler = async (frame, desk) => {
   // A client that learned elsewhere to leave out what is unchanged says all of it the next time.
   if (partial) return { code: response.success, ext: { IS_SUB_CHANGE: 'true' } }
   await desk.gateway.handle({ kind: 'heartbeat', member }, context)
+  // Its own coming is what a lite pull consumer waits for before it takes queues.
+  for (const { group } of member.consumes)
+    if (!desk.member.consumes.some((one) => one.group === group)) desk.tell({ kind: 'rebalance', group })
   desk.joined(member, at)
   return done
 }

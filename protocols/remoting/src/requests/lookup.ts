@@ -1,7 +1,7 @@
 import { type Context, Fault } from '@sluice/core'
 import { response } from '@sluice/remoting'
 import type { Desk, Handler } from '../desk.ts'
-import { integer, text } from '../fields.ts'
+import { integer, text, time } from '../fields.ts'
 import { recallHandleIn } from '../recall.ts'
 import { recordsOf } from '../records.ts'
 import { nodeOf } from './settle.ts'
@@ -17,8 +17,8 @@ export const queryMessage: Handler = async ({ ext }, context, { gateway, store }
     topic: text(ext, 'topic'),
     key: text(ext, 'key'),
     unique: ext._UNIQUE_KEY_QUERY === 'true',
-    after: integer(ext, 'beginTimestamp'),
-    before: Math.min(integer(ext, 'endTimestamp'), Number.MAX_SAFE_INTEGER),
+    after: time(ext, 'beginTimestamp'),
+    before: time(ext, 'endTimestamp'),
   } as const
   const max = Math.min(Math.max(integer(ext, 'maxNum'), 1), QUERY_MAX)
   const { batch } = await gateway.handle({ kind: 'read', from, max, bytes: QUERY_BYTES, wait: 0 }, context)

@@ -16,6 +16,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
@@ -39,11 +40,21 @@ import org.apache.rocketmq.common.message.MessageExt;
  *         The producer of (nameserver, group) stays for the next one.
  * consume {id, nameserver, tls?: true, group, topic, tag?: expression ("*"), from?: "first" | "last" ("last"), count?: 0 (no end),
  *          order?: true, threads?: number, broadcast?: true, fail?: times that each message is answered "later",
- *          routeMs?: how often it asks for routes (30000)}
+ *          routeMs?: how often it asks for routes (30000), sql?: expression, pop?: true (5.x), popInvisibleMs?, holdMs?: how long each message
+ *          is worked on, maxTimes?: most retries, delayLevel?: of a retry,
+ *          instance?: name of a client of its own,
+ *          reply?: true (answers each request by "re:" and its body)}
  *      -> {id, started: true}
  *         {id, message: {topic, body: base64, tag, keys, properties, msgId, bornHost, reconsumeTimes, queueId,
  *                        queueOffset, bornTimestamp, storeTimestamp}} for each, as often as it comes
  *         {id, done: true} after `count` of them; it goes on until it is stopped
+ * pull {id, nameserver, group, topic, count, ms} -> {id, results: [body as text]}: lite pull, until so many or so long
+ * transact {id, nameserver, group, topic, messages: [{body, then, checked}]} -> {id, results}; `then` is what is decided at
+ *          once, `checked` what is decided when asked: commit, rollback or unknown
+ * checks {id, of: group} -> {id, results: [body as text, for each time that one was asked about]}
+ * request {id, nameserver, group, topic, body, timeout} -> {id, results: [{reply: base64}]}
+ * recall {id, nameserver, group, topic, handle} -> {id, results: [message id]} (5.5)
+ * admin {id, nameserver, do, ...} -> {id, results: [...]}: see Admin.java
  * stop {id, of: id of a consume, or of a produce whose producer is to end} -> {id, stopped: true}
  * exit {id} -> stops everything, {id, bye: true}, ends the process
  *
@@ -88,6 +99,16 @@ public final class Agent {
         switch (kind) {
             case "produce" -> produce(op);
             case "consume" -> consume(op);
+            case "pull" -> say(Parts.pull(op));
+            case "transact" -> say(Parts.transact(op));
+            case "checks" -> say(Parts.checks(op));
+            case "request" -> say(Parts.request(op, producer(op.getString("nameserver"), op.getString("group"), false)));
+            case "recall" -> {
+                DefaultMQProducer producer = producer(op.getString("nameserver"), op.getString("group"), false);
+                Object recalled = Parts.call(producer, "recallMessage", op.getString("topic"), op.getString("handle"));
+                say(new JSONObject().fluentPut("id", op.getString("id")).fluentPut("results", List.of(String.valueOf(recalled))));
+            }
+            case "admin" -> say(Admin.run(op));
             case "stop" -> stop(op);
             default -> throw new IllegalArgumentException("no operation " + kind);
         }
@@ -101,7 +122,7 @@ public final class Agent {
         }
     }
 
-    private static JSONObject failed(Throwable e) {
+    static JSONObject failed(Throwable e) {
         JSONObject said = new JSONObject().fluentPut("error", e.getClass().getSimpleName()).fluentPut("message", e.getMessage());
         if (e instanceof org.apache.rocketmq.client.exception.MQBrokerException broker) said.put("code", broker.getResponseCode());
         if (e instanceof org.apache.rocketmq.client.exception.MQClientException client) said.put("code", client.getResponseCode());
@@ -176,22 +197,23 @@ public final class Agent {
         if (!left.await(timeout + 5_000L, TimeUnit.MILLISECONDS)) throw new IllegalStateException("no answer to " + left.getCount() + " async sends");
     }
 
-    private static JSONObject result(SendResult sent) {
+    static JSONObject result(SendResult sent) {
         return new JSONObject()
             .fluentPut("msgId", sent.getMsgId())
             .fluentPut("offsetMsgId", sent.getOffsetMsgId())
             .fluentPut("status", sent.getSendStatus().name())
             .fluentPut("queueId", sent.getMessageQueue().getQueueId())
-            .fluentPut("queueOffset", sent.getQueueOffset());
+            .fluentPut("queueOffset", sent.getQueueOffset())
+            .fluentPut("recallHandle", Parts.has(sent, "getRecallHandle") ? Parts.call(sent, "getRecallHandle") : null);
     }
 
-    private static Message message(String topic, JSONObject wanted) {
+    static Message message(String topic, JSONObject wanted) {
         Message message = new Message(topic, Base64.getDecoder().decode(wanted.getString("body")));
         if (wanted.getString("tag") != null) message.setTags(wanted.getString("tag"));
         if (wanted.getString("keys") != null) message.setKeys(wanted.getString("keys"));
         if (wanted.containsKey("delayLevel")) message.setDelayTimeLevel(wanted.getIntValue("delayLevel"));
-        if (wanted.containsKey("delayMs")) message.setDelayTimeMs(wanted.getLongValue("delayMs"));
-        if (wanted.containsKey("deliverAt")) message.setDeliverTimeMs(wanted.getLongValue("deliverAt"));
+        if (wanted.containsKey("delayMs")) Parts.call(message, "setDelayTimeMs", wanted.getLongValue("delayMs"));
+        if (wanted.containsKey("deliverAt")) Parts.call(message, "setDeliverTimeMs", wanted.getLongValue("deliverAt"));
         JSONObject properties = wanted.getJSONObject("properties");
         if (properties != null) properties.forEach((name, value) -> message.putUserProperty(name, String.valueOf(value)));
         return message;
@@ -221,8 +243,9 @@ public final class Agent {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(op.getString("group"));
         consumer.setNamesrvAddr(op.getString("nameserver"));
         consumer.setUseTLS(op.getBooleanValue("tls"));
+        if (op.getString("instance") != null) consumer.setInstanceName(op.getString("instance") + "@" + ProcessHandle.current().pid());
         consumer.setConsumeFromWhere("first".equals(op.getString("from")) ? ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET : ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET);
-        if (op.getBooleanValue("broadcast")) consumer.setMessageModel(org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel.BROADCASTING);
+        if (op.getBooleanValue("broadcast")) Parts.call(consumer, "setMessageModel", "BROADCASTING");
         // What a listener has finished is counted before the end, as an application that stops with care would have it.
         consumer.setAwaitTerminationMillisWhenShutdown(2_000);
         if (op.containsKey("routeMs")) consumer.setPollNameServerInterval(op.getIntValue("routeMs"));
@@ -230,13 +253,23 @@ public final class Agent {
             consumer.setConsumeThreadMin(op.getIntValue("threads"));
             consumer.setConsumeThreadMax(op.getIntValue("threads"));
         }
-        consumer.subscribe(op.getString("topic"), op.getString("tag") == null ? "*" : op.getString("tag"));
+        if (op.getBooleanValue("pop")) Parts.call(consumer, "setClientRebalance", false);
+        if (op.containsKey("popInvisibleMs")) Parts.call(consumer, "setPopInvisibleTime", op.getLongValue("popInvisibleMs"));
+        if (op.containsKey("maxTimes")) consumer.setMaxReconsumeTimes(op.getIntValue("maxTimes"));
+        if (op.containsKey("sql")) consumer.subscribe(op.getString("topic"), MessageSelector.bySql(op.getString("sql")));
+        else consumer.subscribe(op.getString("topic"), op.getString("tag") == null ? "*" : op.getString("tag"));
+        long hold = op.getLongValue("holdMs");
+        DefaultMQProducer replies = op.getBooleanValue("reply") ? producer(op.getString("nameserver"), "repliers", false) : null;
         if (op.getBooleanValue("order")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) ->
                 heard(id, messages, count, fail, seen) ? ConsumeOrderlyStatus.SUCCESS : ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT);
         } else {
-            consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) ->
-                heard(id, messages, count, fail, seen) ? ConsumeConcurrentlyStatus.CONSUME_SUCCESS : ConsumeConcurrentlyStatus.RECONSUME_LATER);
+            int level = op.getIntValue("delayLevel", 0);
+            consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+                context.setDelayLevelWhenNextConsume(level);
+                boolean good = heard(id, messages, count, fail, seen) && Parts.hold(hold) && Parts.reply(replies, messages);
+                return good ? ConsumeConcurrentlyStatus.CONSUME_SUCCESS : ConsumeConcurrentlyStatus.RECONSUME_LATER;
+            });
         }
         consumers.put(id, consumer);
         consumer.start();
