@@ -12,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }
   http: () => import('./http.bench.ts'),
   amqp: () => import('./amqp.bench.ts'),
   mqtt: () => import('./mqtt.bench.ts'),
+  'mqtt-idle': () => import('./mqttIdle.bench.ts'),
 }
 
 const { values, positionals } = parseArgs({
