@@ -6,19 +6,17 @@
  *   invisible time · many {received}: bodies of 200 · pushed {received}: bodies of 20 by a push consumer · bye
  */
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { startGateway } from '@sluice/gateway'
 import { House } from '../../../protocols/grpc/test/harness.ts'
 import { Checks, type Counts, type Profile } from '../../run/suites.ts'
+import { clients, home, javaCommand, out, prepareJava, preparePython, python } from './clients.ts'
+import { table } from './table.ts'
 
-const run = promisify(execFile)
-const here = import.meta.dirname
-const out = path.join(here, '../../../out/interop/grpc')
-const certificates = path.join(here, '../../tls/server')
-const PYTHON_CLIENT = 'rocketmq-python-client==5.1.2'
+const here = path.join(import.meta.dirname, 'agents')
+const certificates = path.join(import.meta.dirname, '../../tls/server')
 const PATIENCE_MS = 120_000
 
 interface Told {
@@ -51,42 +49,18 @@ interface Agent {
   readonly tls?: true
 }
 
-const python = path.join(out, 'py')
-const java = path.join(out, 'java')
-const home = path.join(out, 'home')
-
-const javaAgent = {
-  prepare: () =>
-    (javaBuilt ??= run('mvn', ['-q', '-B', 'process-classes'], { cwd: path.join(here, 'java'), timeout: 600_000 })),
-  command: [
-    'java',
-    '-Xmx256m',
-    '-XX:+UseSerialGC',
-    '-XX:TieredStopAtLevel=1',
-    `-Duser.home=${home}`,
-    `-Drocketmq.log.root=${path.join(home, 'logs')}`,
-    '-cp',
-    `${path.join(java, 'classes')}${path.delimiter}${path.join(java, 'lib', '*')}`,
-    'Agent',
-  ],
-}
-let javaBuilt: Promise<unknown> | undefined
+const javaAgent = { prepare: prepareJava, command: javaCommand('lib', 'Agent') }
 
 const agents: readonly Agent[] = [
   {
     name: 'rocketmq-client-nodejs 1.0.8',
     prepare: async () => undefined,
-    command: [process.execPath, path.join(here, 'node.ts')],
+    command: [process.execPath, path.join(here, 'peace.ts')],
   },
   {
     name: 'rocketmq-python-client 5.1.2',
-    async prepare() {
-      if (existsSync(path.join(python, 'ready'))) return
-      await run('python3', ['-m', 'venv', python])
-      await run(path.join(python, 'bin/pip'), ['install', '-q', PYTHON_CLIENT], { timeout: 600_000 })
-      mkdirSync(path.join(python, 'ready'))
-    },
-    command: [path.join(python, 'bin/python'), path.join(here, 'python.py')],
+    prepare: preparePython,
+    command: [path.join(python, 'bin/python'), path.join(here, 'peace.py')],
   },
   { name: 'rocketmq-client-java 5.2.0', ...javaAgent, last: ['false'] },
   { name: 'rocketmq-client-java 5.2.0 over TLS', ...javaAgent, last: ['true'], tls: true },
@@ -154,23 +128,36 @@ const sorted = ({ received }: { readonly received: readonly string[] }) => [...r
 /** A connection is told to go away so often; three in four at a time, so that calls race with it. */
 const CHURN_MS = 250
 
-/** The agents side by side, each with topics and groups of its own; first in peace, then with every connection drained again and again. */
-export default async (_: { readonly profile: Profile }): Promise<Counts> => {
-  const checks = new Checks()
-  mkdirSync(home, { recursive: true })
+/** Those that this machine can play; the others are told. */
+const prepared = async <T extends { readonly name: string }>(
+  checks: Checks,
+  those: readonly T[],
+  prepare: (one: T) => Promise<unknown>,
+): Promise<readonly T[]> => {
   const ready = await Promise.all(
-    agents.map((agent) =>
-      agent.prepare().then(
+    those.map((one) =>
+      prepare(one).then(
         () => true,
-        (error: Error) => checks.skip(agent.name, error.message.split('\n')[0] ?? ''),
+        (error: Error) => checks.skip(one.name, error.message.split('\n')[0] ?? ''),
       ),
     ),
   )
-  const prepared = agents.filter((_, at) => ready[at])
-  await inPeace(checks, prepared)
+  return those.filter((_, at) => ready[at])
+}
+
+/**
+ * The table of behaviours by client; then the agents below side by side, each with topics and groups of its own: first in
+ * peace, then with every connection drained again and again.
+ */
+export default async ({ profile }: { readonly profile: Profile }): Promise<Counts> => {
+  const checks = new Checks()
+  mkdirSync(home, { recursive: true })
+  await table(checks, await prepared(checks, clients, (client) => client.prepare(profile)))
+  const those = await prepared(checks, agents, (agent) => agent.prepare())
+  await inPeace(checks, those)
   await drained(
     checks,
-    prepared.filter(({ tls }) => !tls),
+    those.filter(({ tls }) => !tls),
   )
   return checks.counts
 }

@@ -1,6 +1,6 @@
 /**
  * The Node client's part; what it says on stdout is told at the head of suite.ts.
- *   node node.ts <host:port> <topic> <push topic> <group> <push group>
+ *   node peace.ts <host:port> <topic> <push topic> <group> <push group>
  */
 import type { SimpleConsumer as Consumer, MessageView } from 'rocketmq-client-nodejs'
 import sdk from 'rocketmq-client-nodejs'

@@ -1,5 +1,5 @@
 """The Python client's part; what it says on stdout is told at the head of suite.ts.
-python python.py <host:port> <topic> <push topic> <group> <push group>
+python peace.py <host:port> <topic> <push topic> <group> <push group>
 """
 import json
 import os
