@@ -226,7 +226,7 @@ describe('rhea', () => {
   it('is told why a link is refused, and that a message cannot go anywhere', async () => {
     const connection = await connect()
     const receiver = connection.open_receiver({
-      source: { address: newTopic(), filter: rhea.filter.selector("colour = 'red'") },
+      source: { address: newTopic(), filter: rhea.filter.selector('JMSPriority > 3') },
     })
     await next(receiver, 'receiver_error')
     expect(receiver.error).toMatchObject({ condition: 'amqp:not-implemented' })
@@ -238,16 +238,19 @@ describe('rhea', () => {
     ])
   })
 
-  it('filters by tag', async () => {
+  it('filters by tags and by properties', async () => {
     const topic = newTopic()
     const connection = await connect()
     await sendAll(connection, topic, [
-      { subject: 'red', body: 1 },
-      { subject: 'blue', body: 2 },
-      { subject: 'green', body: 3 },
+      { subject: 'red', body: 1, application_properties: { weight: 5 } },
+      { subject: 'blue', body: 2, application_properties: { weight: 1 } },
+      { subject: 'green', body: 3, application_properties: { weight: 3 } },
     ])
-    const source = { address: `${topic}::g`, filter: rhea.filter.selector("TAGS IN ('blue', 'green')") }
-    expect(bodies(await receive(connection.open_receiver({ source }), 2))).toEqual([2, 3])
+    const by = (group: string, text: string) => ({ address: `${topic}::${group}`, filter: rhea.filter.selector(text) })
+    const tagged = connection.open_receiver({ source: by('g', "TAGS IN ('blue', 'green')") })
+    expect(bodies(await receive(tagged, 2))).toEqual([2, 3])
+    const heavy = connection.open_receiver({ source: by('h', "weight > 2 AND TAGS <> 'red'") })
+    expect(bodies(await receive(heavy, 1))).toEqual([3])
   })
 
   it('sends to an address that each message names', async () => {

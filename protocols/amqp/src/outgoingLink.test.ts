@@ -1,4 +1,4 @@
-import { Fault } from '@sluice/core'
+import { Fault, type Filter } from '@sluice/core'
 import { batchOf, type FakeGateway, fakeGateway, serverOf, turns } from '@sluice/testkit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Client, message, type Received } from '../test/client.ts'
@@ -378,24 +378,35 @@ describe('filters', () => {
   const selector = (text: string): Value => described({ type: 'ulong', value: 0x468c_0000_0004 }, text)
   const filter = (value: Value) => source({ address: 'orders::g', filter: mapOf([[symbol('f'), value]]) })
 
-  it.each<[string, Value, string]>([
-    ['a selector', selector("TAGS = 'red'"), 'red'],
-    ['alternatives', selector("TAGS = 'red' or TAGS='blue'"), 'red||blue'],
-    ['a list', selector("tags IN ('a', 'b','it''s')"), "a||b||it's"],
-    ['a symbolic descriptor', described(symbol('apache.org:selector-filter:string'), "TAGS='x'"), 'x'],
-    ['a topic binding', described({ type: 'ulong', value: 0x468c_0000_0001 }, 'red'), 'red'],
-  ])('by %s are applied and answered', async (_, value, expression) => {
+  it.each<[string, Value, Filter]>([
+    ['a selector', selector("TAGS = 'red'"), { kind: 'sql92', expression: "TAGS = 'red'" }],
+    [
+      'a selector on properties',
+      selector("color = 'red' AND weight > 2"),
+      { kind: 'sql92', expression: "color = 'red' AND weight > 2" },
+    ],
+    [
+      'a symbolic descriptor',
+      described(symbol('apache.org:selector-filter:string'), "a='x'"),
+      { kind: 'sql92', expression: "a='x'" },
+    ],
+    [
+      'a topic binding',
+      described({ type: 'ulong', value: 0x468c_0000_0001 }, 'red'),
+      { kind: 'tag', expression: 'red' },
+    ],
+  ])('by %s are applied and answered', async (_, value, expected) => {
     const attach = await client.receiver('', filter(value))
     expect((attach.source as CompositeOf<'source'>).filter).toEqual(mapOf([[symbol('f'), value]]))
     client.credit(1)
     await turns()
-    expect(gateway.of('pop')[0]?.source).toMatchObject({ filter: { kind: 'tag', expression } })
+    expect(gateway.of('pop')[0]?.source).toMatchObject({ filter: expected })
   })
 
   it.each<[string, Value, string]>([
-    ['a selector on anything else', selector("color = 'red'"), 'amqp:not-implemented'],
-    ['a selector that does not parse', selector("TAGS = 'red"), 'amqp:not-implemented'],
-    ['a selector without text', selector("TAGS = ''"), 'amqp:invalid-field'],
+    ['a selector on a header of JMS', selector('JMSPriority > 3'), 'amqp:not-implemented'],
+    ['a selector on a field of AMQP', selector("amqp.subject = 'a'"), 'amqp:not-implemented'],
+    ['a selector that does not parse', selector("TAGS = 'red"), 'amqp:invalid-field'],
     ['a binding with wildcards', described({ type: 'ulong', value: 0x468c_0000_0001 }, 'a.#'), 'amqp:not-implemented'],
     [
       'a filter that is no string',
