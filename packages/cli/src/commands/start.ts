@@ -34,10 +34,11 @@ export const start = async (flags: StartFlags): Promise<ExitCode> => {
   const base = file === undefined ? process.cwd() : dirname(resolve(file))
   const gateway = await open(config, base, log)
   exitOnCrash(log, gateway.plugins)
-  if (!flags.quiet && process.stdout.isTTY) process.stdout.write(welcome(config, gateway))
+  const forPeople = process.stdout.isTTY && !flags.quiet && config.log.format !== 'json'
+  if (forPeople) process.stdout.write(welcome(config, gateway))
   const left = untilSignal(gateway)
   // Last: whoever reads it may send a signal at once.
-  log.info('ready', { pid: process.pid, ...gateway.ports })
+  log.info('ready', { pid: process.pid, ...(!forPeople && gateway.ports) })
   const verdict = await left
   return verdict.clean ? exit.ok : exit.failed
 }
@@ -60,7 +61,7 @@ const welcome = (config: Config, gateway: RunningGateway): string => {
     /^(127\.|::1$|localhost$)/.test(host),
   )
   const where = open ? 'loopback only' : 'NOT only on loopback'
-  return `\n${portTable(gateway.ports)}\n\n  no auth, ${where}, data in ${data.startsWith('.') ? data : `./${data}`}, delete it freely\n\n`
+  return `\n${portTable(gateway.ports)}\n\n  no auth, ${where}, data in ${/^(\/|\.\.)/.test(data) ? data : `./${data}`}, delete it freely\n\n`
 }
 
 /** SIGTERM drains by the plan; SIGINT, from a person at a terminal, skips the wait for the load balancer. A second one hurries. */
