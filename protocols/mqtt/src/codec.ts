@@ -1,6 +1,6 @@
 import { type Codec, type Decoder, Fault, type Limits } from '@sluice/core'
 import mqtt from 'mqtt-packet'
-import { checkHeader, checkPacket, readLevel } from './checks.ts'
+import { checkHeader, checkPacket, readLevel, types } from './checks.ts'
 import { malformed } from './cursor.ts'
 import { encode } from './encode.ts'
 import { Framing } from './framing.ts'
@@ -27,7 +27,6 @@ export const createCodec = (limits: Limits): Codec<Frame> => ({
 /** One client's packets. The version is learnt from its CONNECT. */
 class MqttDecoder implements Decoder<Frame> {
   readonly #framing = new Framing()
-  readonly #parse = createParse()
   readonly #limits: Limits
   #version: Version | undefined
 
@@ -66,7 +65,8 @@ class MqttDecoder implements Decoder<Frame> {
 
   #packet(first: number, body: Buffer, bytes: Buffer, version: Version): Inbound {
     const { user, willUser } = checkPacket(first, body, version)
-    return readPlain(first, body, version) ?? ordered(this.#parse(bytes), user, willUser)
+    const parser = first >> 4 === types.connect ? new WholeParser() : shared[version]
+    return readPlain(first, body, version) ?? ordered(parser.parse(bytes), user, willUser)
   }
 }
 
@@ -78,25 +78,43 @@ const readVersion = (connect: Buffer): { readonly version: Version; readonly fau
   return { version: level > 5 && level < 0x80 ? 5 : 4, fault }
 }
 
-/** One parser a connection, given whole packets only. @throws Fault 'malformed' */
-const createParse = (): ((bytes: Buffer) => Parsed) => {
-  const parser = mqtt.parser()
-  let packet: Parsed | undefined
-  let error: unknown
-  parser.on('packet', (parsed) => {
-    packet = parsed as Parsed
-  })
-  parser.on('error', (problem) => {
-    error = problem
-  })
-  return (bytes) => {
-    packet = undefined
-    const left = parser.parse(bytes)
-    if (error !== undefined) throw malformed(error instanceof Error ? error.message : 'not a packet')
-    if (packet === undefined || left > 0) throw malformed('not one packet')
-    return packet
+/** mqtt-packet, given whole packets only. */
+class WholeParser {
+  readonly #version: Version | undefined
+  #parser: mqtt.Parser | undefined
+  #packet: Parsed | undefined
+  #error: unknown
+
+  /** `version` undefined: for one CONNECT, which says it. */
+  constructor(version?: Version) {
+    this.#version = version
+  }
+
+  /** @throws Fault 'malformed' */
+  parse(bytes: Buffer): Parsed {
+    this.#parser ??= this.#create()
+    this.#packet = this.#error = undefined
+    const left = this.#parser.parse(bytes)
+    if (this.#error === undefined && this.#packet !== undefined && left === 0) return this.#packet
+    this.#parser = undefined // what it holds is no packet's beginning
+    const { message } = this.#error instanceof Error ? this.#error : { message: 'not one packet' }
+    throw malformed(message)
+  }
+
+  #create(): mqtt.Parser {
+    const parser = mqtt.parser(this.#version && { protocolVersion: this.#version })
+    parser.on('packet', (parsed) => {
+      this.#packet = parsed as Parsed
+    })
+    parser.on('error', (problem) => {
+      this.#error = problem
+    })
+    return parser
   }
 }
+
+/** Whole packets leave nothing behind: all connections of a version share one. */
+const shared: Readonly<Record<Version, WholeParser>> = { 4: new WholeParser(4), 5: new WholeParser(5) }
 
 const ordered = (
   packet: Parsed,

@@ -256,3 +256,29 @@ describe('a delivery', () => {
     expect(last.reasonCode).toBe(0x8e)
   })
 })
+
+describe('many retained messages', () => {
+  it('come no faster than the client takes them', async () => {
+    const writer = await enter(4, { clientId: 'writer' })
+    for (let n = 1; n <= 300; n++) writer.publish(`kept/${n}`, String(n), 1, { messageId: n, retain: true })
+    for (let n = 1; n <= 300; n++) await writer.next('puback')
+    const client = await enter(5, { properties: { receiveMaximum: 20 } })
+    await client.subscribe('kept/#', 1)
+    const open: number[] = []
+    const seen: string[] = []
+    const take = async () => {
+      const { payload, messageId, retain } = await client.next('publish')
+      expect(retain).toBe(true)
+      open.push(messageId!)
+      seen.push(payload.toString())
+    }
+    for (let n = 0; n < 20; n++) await take()
+    await turns()
+    expect(client.here()).toEqual([])
+    for (let left = 280; left > 0; left--) {
+      client.send({ cmd: 'puback', messageId: open.shift()! })
+      await take()
+    }
+    expect(seen).toEqual(Array.from({ length: 300 }, (_, n) => String(n + 1)))
+  })
+})

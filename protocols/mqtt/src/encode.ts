@@ -2,6 +2,9 @@ import mqtt from 'mqtt-packet'
 import type { Encoded, Inbound, Outbound, Publish, UserProperty, Version } from './packets.ts'
 import { writePlain } from './plain.ts'
 
+// Buffers of all 65,536 packet ids are not worth their 10 MB.
+;(mqtt.writeToStream as { cacheNumbers?: boolean }).cacheNumbers = false
+
 /** Above it a payload leaves as it is instead of being copied behind its header. */
 const COPY_MAX = 4_096
 
