@@ -20,6 +20,8 @@ export interface ClientAgent {
   prepare(profile: Profile): Promise<unknown>
   /** Program and arguments before <host:port> <prefix> <behaviours>. */
   readonly behaviours: readonly string[]
+  /** The same before <host:port> <topic> <sends at once>. */
+  readonly restart: readonly string[]
   /** What the client does otherwise by its own doing, and why. */
   readonly own?: Partial<Readonly<Record<BehaviourName, { readonly result: readonly string[]; readonly why: string }>>>
 }
@@ -75,26 +77,31 @@ export const clients: readonly ClientAgent[] = [
     name: 'Java 5.2.0',
     prepare: prepareJava,
     behaviours: javaCommand('lib', 'Behaviours'),
+    restart: javaCommand('lib', 'Restart'),
   },
   {
     name: 'Java 5.0.8',
     prepare: prepareJava,
     behaviours: javaCommand('lib-5.0.8', 'Behaviours'),
+    restart: javaCommand('lib-5.0.8', 'Restart'),
   },
   {
     name: 'Node.js 1.0.8',
     prepare: async () => undefined,
     behaviours: [process.execPath, path.join(here, 'node.ts')],
+    restart: [process.execPath, path.join(here, 'restart.ts')],
   },
   {
     name: 'Python 5.1.2',
     prepare: preparePython,
     behaviours: [path.join(python, 'bin/python'), path.join(here, 'python.py')],
+    restart: [path.join(python, 'bin/python'), path.join(here, 'restart.py')],
   },
   {
     name: 'Go 5.1.3',
     prepare: () => run('go', ['build', '-o', goAgent, '.'], { cwd: path.join(here, 'go'), timeout: BUILD_MS }),
     behaviours: [goAgent],
+    restart: [goAgent, 'restart'],
     own: {
       pushFifo: {
         result: ['0', '1', '2', '3', '4', '5', '2'],
@@ -106,5 +113,6 @@ export const clients: readonly ClientAgent[] = [
     name: 'Rust 5.0.0',
     prepare: prepareRust,
     behaviours: [rustAgent],
+    restart: [rustAgent, 'restart'],
   },
 ]

@@ -13,6 +13,7 @@ import { startGateway } from '@sluice/gateway'
 import { House } from '../../../protocols/grpc/test/harness.ts'
 import { Checks, type Counts, type Profile } from '../../run/suites.ts'
 import { clients, home, javaCommand, out, prepareJava, preparePython, python } from './clients.ts'
+import { restarts } from './restart.ts'
 import { table } from './table.ts'
 
 const here = path.join(import.meta.dirname, 'agents')
@@ -146,13 +147,19 @@ const prepared = async <T extends { readonly name: string }>(
 }
 
 /**
- * The table of behaviours by client; then the agents below side by side, each with topics and groups of its own: first in
+ * The table of behaviours by client, and restarts under them; then the agents below side by side, each with topics and groups of its own: first in
  * peace, then with every connection drained again and again.
  */
 export default async ({ profile }: { readonly profile: Profile }): Promise<Counts> => {
   const checks = new Checks()
   mkdirSync(home, { recursive: true })
-  await table(checks, await prepared(checks, clients, (client) => client.prepare(profile)))
+  const played = await prepared(checks, clients, (client) => client.prepare(profile))
+  await table(checks, played)
+  // One after another they take two minutes: the one that starts fastest stands for them where time is short.
+  await restarts(
+    checks,
+    played.filter(({ name }) => profile === 'full' || name.startsWith('Node')),
+  )
   const those = await prepared(checks, agents, (agent) => agent.prepare())
   await inPeace(checks, those)
   await drained(

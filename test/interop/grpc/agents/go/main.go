@@ -18,7 +18,7 @@ import (
 	"github.com/apache/rocketmq-clients/golang/v5/credentials"
 )
 
-var endpoint, prefix = os.Args[1], os.Args[2]
+var endpoint, prefix string
 var producer rmq.Producer
 
 // missing: the client has no word for it.
@@ -265,6 +265,10 @@ func play(step string) (line map[string]any) {
 func main() {
 	rmq.EnableSsl = false
 	rmq.ResetLogger()
+	if os.Args[1] == "restart" {
+		restart()
+	}
+	endpoint, prefix = os.Args[1], os.Args[2]
 	names := strings.Split(os.Args[3], ",")
 	topics := []string{}
 	for _, name := range names {

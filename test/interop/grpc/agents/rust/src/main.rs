@@ -1,6 +1,8 @@
 //! The Rust client's part in the table; what it says on stdout is told at the head of behaviours.ts.
 //!   agent <host:port> <prefix> <behaviours, by commas>
 
+mod restart;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rocketmq::conf::{ClientOption, ProducerOption, SimpleConsumerOption};
@@ -167,6 +169,9 @@ fn text(text: &str) -> String {
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments[1] == "restart" {
+        restart::run(&arguments[2], &arguments[3], arguments[4].parse().unwrap()).await
+    }
     let names: Vec<&str> = arguments[3].split(',').collect();
     let prefix = arguments[2].clone();
     let mut option = ProducerOption::default();
