@@ -186,10 +186,7 @@ export class FrameConnection<Frame> implements Connection {
       const done = this.#conversation!.receive(frame)
       if (!done) return
       this.#inflight++
-      done.then(this.#answered, (error: unknown) => {
-        this.#broken(error)
-        this.#answered()
-      })
+      done.then(this.#answered, this.#failed)
     } catch (error) {
       this.#broken(error)
     }
@@ -203,6 +200,11 @@ export class FrameConnection<Frame> implements Connection {
     if (this.#waits === 0 && this.#next > 0) this.#forget()
     if (this.#halfClosed) this.#onEnd()
     this.#throttle()
+  }
+
+  readonly #failed = (error: unknown): void => {
+    this.#broken(error)
+    this.#answered()
   }
 
   #forget(): void {

@@ -1,19 +1,49 @@
 import type { Clock } from './clock.ts'
 import type { EpochMs, Ms } from './model.ts'
 
-interface Entry {
+/** In the ring of its slot; alone: in none. A slot is the entry that its ring begins at. */
+class Entry {
   readonly run: () => void
+  next: Entry = this
+  prev: Entry = this
+
+  constructor(run: () => void) {
+    this.run = run
+  }
+
+  get alone(): boolean {
+    return this.next === this
+  }
+
+  /** At the end of this slot's ring. */
+  add(entry: Entry): void {
+    entry.prev = this.prev
+    entry.next = this
+    this.prev.next = entry
+    this.prev = entry
+  }
+
+  leave(): void {
+    this.prev.next = this.next
+    this.next.prev = this.prev
+    this.next = this.prev = this
+  }
 }
 
+const nothing = () => undefined
+/** Empty slots so many ticks ahead stay until their time: the next command's deadline is there again. */
+const NEAR = 100
+
 /**
- * Deadlines by one coarse timer: an entry costs a set insertion, never a timer of its own.
+ * Deadlines by one coarse timer: an entry costs a few pointers, never a timer of its own.
  * An entry runs at its time or up to two `tick`s later, never earlier.
  */
 export class Wheel {
   readonly #clock: Clock
   readonly #tick: Ms
-  readonly #slots = new Map<number, Set<Entry>>()
+  readonly #slots = new Map<number, Entry>()
   #swept: number
+  #size = 0
   #stop: (() => void) | undefined
 
   constructor(clock: Clock, tick: Ms = 100) {
@@ -24,28 +54,35 @@ export class Wheel {
 
   /** Entries that wait. */
   get size(): number {
-    let size = 0
-    for (const slot of this.#slots.values()) size += slot.size
-    return size
+    return this.#size
   }
 
   /** Calls `run` once `at` has passed; the returned function takes it back (harmless afterwards). */
   at(at: EpochMs, run: () => void): () => void {
     const key = Math.max(Math.ceil(at / this.#tick), this.#swept + 1)
     let slot = this.#slots.get(key)
-    if (!slot) this.#slots.set(key, (slot = new Set()))
-    const entry: Entry = { run }
+    if (!slot) this.#slots.set(key, (slot = new Entry(nothing)))
+    const entry = new Entry(run)
     slot.add(entry)
+    this.#size++
     this.#stop ??= this.#clock.every(this.#tick, () => this.#sweep())
     return () => {
-      if (slot.delete(entry) && slot.size === 0 && this.#slots.get(key) === slot) this.#slots.delete(key)
+      if (!entry.alone) this.#takeBack(entry, key)
     }
+  }
+
+  #takeBack(entry: Entry, key: number): void {
+    entry.leave()
+    this.#size--
+    if (key > this.#swept + NEAR && this.#slots.get(key)?.alone) this.#slots.delete(key)
   }
 
   close(): void {
     this.#stop?.()
     this.#stop = undefined
+    for (const slot of this.#slots.values()) while (!slot.alone) slot.next.leave()
     this.#slots.clear()
+    this.#size = 0
   }
 
   #sweep(): void {
@@ -61,8 +98,10 @@ export class Wheel {
       const slot = this.#slots.get(key)
       if (!slot) continue
       this.#slots.delete(key)
-      for (const entry of slot) {
-        slot.delete(entry)
+      while (!slot.alone) {
+        const entry = slot.next
+        entry.leave()
+        this.#size--
         try {
           entry.run()
         } catch (error) {
