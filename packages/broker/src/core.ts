@@ -1,7 +1,7 @@
 import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Notice, Wheel } from '@sluice/core'
 import { type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
 import { HEADER, openEntry } from './entry.ts'
-import type { GroupTopic } from './groups.ts'
+import type { GroupState, GroupTopic } from './groups.ts'
 import type { Log } from './log.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed, State } from './state.ts'
@@ -103,11 +103,13 @@ export class Core {
     else this.#holds.set(session, new Set([groupTopic]))
   }
 
-  /** Where this session held messages; it does not any more. */
-  released(session: string): Iterable<GroupTopic> {
+  /** Where this session held messages, of all groups or of this one; it does not any more. */
+  released(session: string, group?: GroupState): readonly GroupTopic[] {
     const known = this.#holds.get(session)
-    this.#holds.delete(session)
-    return known ?? []
+    const released = [...(known ?? [])].filter((groupTopic) => !group || groupTopic.group === group)
+    for (const groupTopic of released) known?.delete(groupTopic)
+    if (known?.size === 0) this.#holds.delete(session)
+    return released
   }
 
   view(record: Buffer, place: number): StoredRecord {

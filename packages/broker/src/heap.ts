@@ -1,27 +1,27 @@
-/** Soonest first. Nothing is taken out of the middle: the owner tells what still counts. */
+/**
+ * Soonest first, and of one time in the order they were pushed. Nothing is taken out of the middle: the owner tells what
+ * still counts.
+ */
 export class Heap<T> {
   #times: number[] = []
+  #turns: number[] = []
   #items: T[] = []
+  #turn = 0
 
   get size(): number {
     return this.#times.length
   }
 
   push(time: number, item: T): void {
-    const times = this.#times
-    const items = this.#items
-    let at = times.length
-    times.push(time)
-    items.push(item)
+    const turn = this.#turn++
+    let at = this.#times.length
     while (at > 0) {
       const parent = (at - 1) >> 1
-      if (times[parent]! <= time) break
-      times[at] = times[parent]!
-      items[at] = items[parent]!
+      if (!this.#isBefore(time, turn, parent)) break
+      this.#copy(parent, at)
       at = parent
     }
-    times[at] = time
-    items[at] = item
+    this.#set(at, time, turn, item)
   }
 
   /** The soonest item that counts, left in its place; those before it that do not are dropped. */
@@ -36,28 +36,41 @@ export class Heap<T> {
 
   /** Takes the soonest out. */
   shift(): void {
-    const times = this.#times
-    const items = this.#items
-    const time = times.pop()
-    const item = items.pop()
-    const count = times.length
-    if (time === undefined || count === 0) return
+    const time = this.#times.pop()
+    const turn = this.#turns.pop()
+    const item = this.#items.pop()
+    const count = this.#times.length
+    if (time === undefined || turn === undefined || count === 0) return
     let at = 0
     for (;;) {
       let child = at * 2 + 1
       if (child >= count) break
-      if (child + 1 < count && times[child + 1]! < times[child]!) child++
-      if (times[child]! >= time) break
-      times[at] = times[child]!
-      items[at] = items[child]!
+      if (child + 1 < count && this.#isBefore(this.#times[child + 1]!, this.#turns[child + 1]!, child)) child++
+      if (this.#isBefore(time, turn, child)) break
+      this.#copy(child, at)
       at = child
     }
-    times[at] = time
-    items[at] = item as T
+    this.#set(at, time, turn, item as T)
   }
 
   clear(): void {
     this.#times = []
+    this.#turns = []
     this.#items = []
+  }
+
+  #isBefore(time: number, turn: number, at: number): boolean {
+    const other = this.#times[at]!
+    return time < other || (time === other && turn < this.#turns[at]!)
+  }
+
+  #copy(from: number, to: number): void {
+    this.#set(to, this.#times[from]!, this.#turns[from]!, this.#items[from]!)
+  }
+
+  #set(at: number, time: number, turn: number, item: T): void {
+    this.#times[at] = time
+    this.#turns[at] = turn
+    this.#items[at] = item
   }
 }

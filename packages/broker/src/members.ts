@@ -86,6 +86,7 @@ export class Members {
       joined.member = { ...joined.member, member: { ...member, produces } }
     }
     if (joined.groups.delete(group)) this.#left(group, session)
+    this.#release(session, group)
   }
 
   /** Whether somebody is here who produces in this group. */
@@ -153,9 +154,9 @@ export class Members {
   }
 
   /** Messages held as long as the session lives are there again, counted as an attempt. */
-  #release(session: string): void {
+  #release(session: string, group?: GroupState): void {
     const now = this.#core.clock.now()
-    for (const groupTopic of this.#core.released(session)) {
+    for (const groupTopic of this.#core.released(session, group)) {
       for (const cursor of groupTopic.cursors.values()) {
         for (const held of cursor.held.values()) if (held.session === session) cursor.giveBack(held, now)
       }
