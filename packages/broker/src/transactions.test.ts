@@ -128,6 +128,7 @@ describe('transactions', () => {
     await bench.kill()
     await heartbeat()
     await bench.clock.advance(1_000)
+    expect(await visible()).toEqual([])
     expect(checks().map((check) => check.half)).toEqual([half])
     await end(checks()[0]!.half, 'commit')
     expect(await visible()).toEqual(['a'])
