@@ -6,6 +6,7 @@ import { print, write } from './report.ts'
 /** `npm run bench -- NAME… [--rounds N] [--full]`. A bench is a file whose default export is a `Bench`. */
 const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }>>> = {
   start: () => import('./start.bench.ts'),
+  waiting: () => import('./waiting.bench.ts'),
   pipeline: () => import('./pipeline.bench.ts'),
   remoting: () => import('./remoting.bench.ts'),
   grpc: () => import('./grpc.bench.ts'),
