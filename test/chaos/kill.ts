@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { Checks, type Suite } from '../run/suites.ts'
 import type { Ask, Said } from './kill/child.ts'
 
-const ROUNDS = { ci: 15, full: 50 }
+/** Each is two kills: in the middle of the work, and of the look at what is there. */
+const ROUNDS = { ci: 15, full: 100 }
 /** Publishes under way at a time. */
 const DEPTH = 24
 /** A popped message comes again after it. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { runSeeds } from './powercut/seeds.ts'
 
-const SEEDS = 200
+const SEEDS = Number(process.env.SLUICE_SEEDS ?? 200)
 
 describe('power cut', () => {
   it(`leaves what was acknowledged, in ${SEEDS} seeds`, async () => {

@@ -1,11 +1,25 @@
 import { crc32 } from 'node:zlib'
-import type { StoredMessage } from '@sluice/core'
+import type { Half, StoredMessage } from '@sluice/core'
 
 /** What clients were told, and so may rely on. */
 export interface Told {
   readonly body: string
   readonly place: number
 }
+
+export interface Decision {
+  readonly half: Half
+  asked: 'nothing' | 'commit' | 'rollback'
+  acknowledged: boolean
+}
+
+export interface Timer {
+  readonly handle: string
+  recall: 'no' | 'tried' | 'done'
+}
+
+/** Topic of what is put into the inbox directly. */
+export const REPLIES = 'R'
 
 export const keyOf = (topic: string, queue: number): string => `${topic}/${queue}`
 
@@ -32,6 +46,14 @@ export class Model {
   readonly accepted = new Set<string>()
   /** Publishes that may be repeated: slot to body and offset. */
   readonly once = new Map<number, { readonly body: string; readonly place: number }>()
+  /** Transactions by body: what was asked of each last, and whether that was acknowledged. */
+  readonly halves = new Map<string, Decision>()
+  /** Messages for a day far ahead, by body. */
+  readonly timers = new Map<string, Timer>()
+  /** Pulled messages that were sent back or given up, by body: acknowledged so often, and tried. */
+  readonly sentBack = new Map<string, { acknowledged: number; tried: number }>()
+  /** Stored in one write with the end of another message: body of the new one to that of the other. */
+  readonly swapped = new Map<string, { readonly ended: string; acknowledged: boolean }>()
   bound = false
   #counter = 0
 
@@ -58,7 +80,9 @@ export class Model {
     if ((crc32(message.body) & 0x7fffffff) !== message.record!.readInt32BE(8))
       throw new Error(`CRC of ${head(body)} is wrong`)
     if (!/^m\d+\./.test(body)) throw new Error(`a body that nobody wrote: ${head(body)}`)
-    this.tell(message.topic, message.queue.index, message.offset, { body, place: message.place })
+    // What is for an inbox alone stands in no queue.
+    if (message.topic !== REPLIES)
+      this.tell(message.topic, message.queue.index, message.offset, { body, place: message.place })
   }
 
   settle(topic: string, queue: number, offset: number): void {

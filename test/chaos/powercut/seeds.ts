@@ -2,6 +2,7 @@ import { turns } from '@sluice/testkit'
 import { type Faults, PowerIsOff } from './disk.ts'
 import { Random } from './random.ts'
 import { verify } from './verify.ts'
+import { verifyTimers } from './verifyKinds.ts'
 import { work } from './workload.ts'
 import { World } from './world.ts'
 
@@ -23,6 +24,7 @@ export const runSeed = async (seed: number, faults: Faults = {}): Promise<Failur
       await cutAndOpen(world)
       await verify(world)
     }
+    await verifyTimers(world)
     await world.broker.close()
     return undefined
   } catch (error) {

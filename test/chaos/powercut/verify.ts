@@ -1,14 +1,15 @@
 import type { Delivered } from '@sluice/core'
 import { turns } from '@sluice/testkit'
 import { head, keyOf } from './model.ts'
+import { verifyKinds } from './verifyKinds.ts'
 import { GROUP, INBOX, TOPICS, type World } from './world.ts'
 
-const fail = (text: string): never => {
+export const fail = (text: string): never => {
   throw new Error(text)
 }
 
 /** Every message of a queue in order of offsets, none missing. */
-const readAll = async (world: World, topic: string, index: number): Promise<Delivered[]> => {
+export const readAll = async (world: World, topic: string, index: number): Promise<Delivered[]> => {
   const all: Delivered[] = []
   for (let offset = -1; ; ) {
     const queue = { topic, node: world.broker.node, index }
@@ -54,9 +55,26 @@ const messages = async (world: World, known: ReadonlySet<string>): Promise<void>
   }
 }
 
-/** What was accepted never comes back; what was not comes. */
-const group = async (world: World): Promise<void> => {
+/** Bodies that were ended by one write with another message, which is there. Where retention is at work it may be gone. */
+const endedBySwap = async (world: World, known: ReadonlySet<string>): Promise<ReadonlySet<string>> => {
   const { model } = world
+  const there = known.has('S') ? await countBodies(world, 'S', 2) : new Map<string, number>()
+  const isWhole = world.start === 0 && world.broker.stats().start === 0
+  const ended = new Set<string>()
+  for (const [body, swap] of model.swapped) {
+    if ((there.get(body) ?? 0) > 1) fail(`S has ${head(body)} twice`)
+    if (swap.acknowledged && isWhole && !there.has(body)) fail(`S has no ${head(body)}`)
+    if (there.has(body) || !isWhole) ended.add(swap.ended)
+    // Without an answer: from now on it is what it is.
+    else model.swapped.delete(body)
+  }
+  return ended
+}
+
+/** What was accepted never comes back; what was not comes. */
+const group = async (world: World, known: ReadonlySet<string>): Promise<void> => {
+  const { model } = world
+  const swapped = await endedBySwap(world, known)
   for (const topic of TOPICS) {
     const came = new Set<string>()
     const bodies = new Set<string>()
@@ -77,10 +95,12 @@ const group = async (world: World): Promise<void> => {
       const min = await minOf(world, topic, index)
       for (const [offset, { body, place }] of told) {
         const is = came.has(`${key} ${offset}`)
+        if (is && world.start === 0 && world.broker.stats().start === 0 && swapped.has(body))
+          fail(`${head(body)} was ended together with a message that is there, and came again`)
         if (settled?.has(offset) && is) fail(`${key} offset ${offset} (${head(body)}) was settled and came again`)
         if (is || offset < min || place < world.start || settled?.has(offset)) continue
         // A settlement whose answer was lost: from now on it holds.
-        if (model.unsure.has(body)) model.settle(topic, index, offset)
+        if (model.unsure.has(body) || swapped.has(body)) model.settle(topic, index, offset)
         else fail(`${key} offset ${offset} (${head(body)}) does not come to ${GROUP}`)
       }
     }
@@ -88,7 +108,7 @@ const group = async (world: World): Promise<void> => {
   }
 }
 
-const countBodies = async (world: World, topic: string, queues: number): Promise<Map<string, number>> => {
+export const countBodies = async (world: World, topic: string, queues: number): Promise<Map<string, number>> => {
   const counts = new Map<string, number>()
   for (let index = 0; index < queues; index++) {
     for (const { message } of await readAll(world, topic, index)) {
@@ -100,7 +120,12 @@ const countBodies = async (world: World, topic: string, queues: number): Promise
 }
 
 /** Exactly once, where retention has not taken it. */
-const exactlyOnce = async (world: World, topic: string, queues: number, bodies: Iterable<string>): Promise<void> => {
+export const exactlyOnce = async (
+  world: World,
+  topic: string,
+  queues: number,
+  bodies: Iterable<string>,
+): Promise<void> => {
   const counts = await countBodies(world, topic, queues)
   for (const [body, count] of counts) if (count > 1) fail(`${topic} has ${head(body)} ${count} times`)
   if (world.start > 0 || world.broker.stats().start > 0) return
@@ -154,10 +179,11 @@ export const verify = async (world: World): Promise<void> => {
   await repeats(world)
   await clock.pass(15_000)
   await turns(30)
-  await group(world)
+  await group(world, known)
   if (known.has('D')) await exactlyOnce(world, 'D', 2, model.delayed)
   if (known.has('E')) await exactlyOnce(world, 'E', 2, [])
   if (known.has(`%DLQ%${GROUP}`)) await exactlyOnce(world, `%DLQ%${GROUP}`, 1, model.dead)
+  await verifyKinds(world, known)
   // What was shown without an answer now stands: it was read from the disk.
   model.unsure.clear()
   if (world.troubles.length > 0) fail(world.troubles.slice(0, 3).join('\n'))

@@ -1,17 +1,13 @@
-import { Fault, type Message, type Slot } from '@sluice/core'
+import { Fault, type Slot } from '@sluice/core'
 import { turns } from '@sluice/testkit'
+import { kinds } from './kinds.ts'
 import { keyOf } from './model.ts'
-import { INBOX, TOPICS, type World } from './world.ts'
-
-const message = (world: World, topic: string, more: Partial<Message> = {}): Message => {
-  const { random } = world
-  const length = random.chance(0.03) ? 20_000 : random.chance(0.2) ? 6000 : random.int(300)
-  return { topic, body: Buffer.from(world.model.body(length)), properties: { k: 'v' }, ...more }
-}
+import { INBOX, message, TOPICS, type World } from './world.ts'
 
 const publish = async (world: World): Promise<void> => {
   const { random, model } = world
-  const messages = Array.from({ length: 1 + random.int(4) }, () => message(world, random.pick(TOPICS)))
+  const urgent = () => (random.chance(0.2) ? { priority: random.int(10) } : {})
+  const messages = Array.from({ length: 1 + random.int(4) }, () => message(world, random.pick(TOPICS), urgent()))
   const bound = model.bound
   const stored = await world.publish(messages)
   stored.forEach(({ queue, offset, place }, at) => {
@@ -31,9 +27,9 @@ const popAndSettle = async (world: World): Promise<void> => {
   const some = delivered.slice(0, 1 + random.int(delivered.length))
   const fate = random.int(10)
   const outcome =
-    fate < 7
+    fate < 6
       ? ({ kind: 'accept' } as const)
-      : fate < 9
+      : fate < 8
         ? ({ kind: 'retry', after: random.int(3) * 1000, counts: true } as const)
         : ({ kind: 'dead' } as const)
   if (outcome.kind !== 'retry') for (const { message: one } of some) model.unsure.add(one.body.toString())
@@ -159,6 +155,7 @@ const operations = [
   once,
   topic,
   pass,
+  ...kinds,
 ]
 
 /** Nobody has published there yet, or the broker is being closed in good order. */

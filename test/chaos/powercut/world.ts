@@ -1,6 +1,6 @@
 import { type Broker, openBroker } from '@sluice/broker'
-import type { CommandOf, Context, Delivered, Kind, Log, Message, Receipt, ReplyTo, Stored } from '@sluice/core'
-import { type FakeClock, fakeClock } from '@sluice/testkit'
+import type { Clock, CommandOf, Context, Delivered, Kind, Log, Message, Receipt, ReplyTo, Stored } from '@sluice/core'
+import { fakeClock } from '@sluice/testkit'
 import { DIR, Disk, type Faults } from './disk.ts'
 import { Model } from './model.ts'
 import type { Random } from './random.ts'
@@ -9,10 +9,32 @@ export const INBOX = 'in'
 export const GROUP = 'g'
 export const TOPICS = ['A', 'B', 'C'] as const
 
+/** Time that passes as it is told, and can leap: then periodic work is done once and not once a period. */
+class LeapClock implements Clock {
+  readonly #clock = fakeClock()
+  #leapt = 0
+
+  now(): number {
+    return this.#clock.now() + this.#leapt
+  }
+  after(delay: number, run: () => void): () => void {
+    return this.#clock.after(delay, run)
+  }
+  every(period: number, run: () => void): () => void {
+    return this.#clock.every(period, run)
+  }
+  pass(ms: number): Promise<void> {
+    return this.#clock.pass(ms)
+  }
+  leap(ms: number): void {
+    this.#leapt += ms
+  }
+}
+
 /** A broker on a disk of its own, its clients, and what they were told. */
 export class World {
   readonly random: Random
-  readonly clock: FakeClock = fakeClock()
+  readonly clock = new LeapClock()
   readonly model = new Model()
   /** What went wrong although the power was on. */
   readonly troubles: string[] = []
@@ -44,7 +66,7 @@ export class World {
       log,
       segmentBytes: this.#segmentBytes,
       cacheBytes: 64 * 1024,
-      retain: { bytes: this.#retainBytes },
+      retain: { bytes: this.#retainBytes, ms: Number.POSITIVE_INFINITY },
       defaultQueues: 2,
     })
   }
@@ -104,4 +126,11 @@ const context: Context = {
   },
   principal,
   deadline: Number.MAX_SAFE_INTEGER,
+}
+
+/** Now and then a long one. */
+export const message = (world: World, topic: string, more: Partial<Message> = {}): Message => {
+  const { random } = world
+  const length = random.chance(0.03) ? 20_000 : random.chance(0.2) ? 6000 : random.int(300)
+  return { topic, body: Buffer.from(world.model.body(length)), properties: { k: 'v' }, ...more }
 }
