@@ -6,6 +6,7 @@ import sdk from 'rocketmq-client-nodejs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeFiles, describeProto } from '../../protocols/grpc/scripts/describe.ts'
 import { descriptor } from '../../protocols/grpc/src/descriptor.ts'
+import { asking, Caller, message, type Reply } from '../../protocols/grpc/test/harness.ts'
 
 const { Producer, SimpleConsumer } = sdk as typeof import('rocketmq-client-nodejs')
 const require = createRequire(import.meta.url)
@@ -114,5 +115,112 @@ describe('the official Node client', () => {
     await consumer.ack(again)
     await expect(consumer.ack(again)).rejects.toThrow('40013')
     await Promise.all([consumer.shutdown(), producer.shutdown()])
+  })
+})
+
+describe('with the embedded broker', () => {
+  let gateway: RunningGateway
+  let caller: Caller
+  const OK = 20000
+  const group = { name: 'e2e-g' }
+  const code = async (rpc: string, request: object): Promise<number> => (await caller.call(rpc, request)).status.code
+  const received = async (topic: string, who = 'e2e-g', ms = 1_000): Promise<Reply[]> => {
+    const wait = { long_polling_timeout: { nanos: ms * 1e6 - 1e6 } }
+    return (await caller.receive(asking(topic, who, wait))).flatMap(({ message }) => (message ? [message] : []))
+  }
+  const texts = (messages: readonly Reply[]) => messages.map(({ body }) => String(body))
+
+  beforeAll(async () => {
+    gateway = await startGateway({ listeners: [{ port: 0 }], backend: { embedded: { flush: 'async' } } })
+    caller = new Caller(gateway.port, 'e2e', {})
+  })
+  afterAll(async () => {
+    caller.close()
+    await gateway.close()
+  })
+
+  it('ends transactions once', async () => {
+    const topic = { name: 'e2e-transactions' }
+    const half = async (body: string) =>
+      (await caller.send(topic.name, body, { message_type: 'TRANSACTION' })).entries[0]
+    const end = ({ message_id, transaction_id }: Reply, resolution: string) =>
+      code('EndTransaction', { topic, message_id, transaction_id, resolution, source: 'SOURCE_CLIENT' })
+    const [kept, dropped] = [await half('kept'), await half('dropped')]
+    expect(await received(topic.name, 'e2e-g', 200)).toEqual([])
+    expect([await end(kept, 'COMMIT'), await end(dropped, 'ROLLBACK')]).toEqual([OK, OK])
+    expect(texts(await received(topic.name))).toEqual(['kept'])
+    expect([await end(kept, 'ROLLBACK'), await end(dropped, 'COMMIT')]).toEqual([40008, 40008])
+  })
+
+  it('asks about a transaction that was left open', async () => {
+    const topic = { name: 'e2e-open' }
+    const stream = caller.telemetry()
+    const next = () => new Promise<Reply>((resolve) => stream.once('data', resolve))
+    stream.write({ settings: { client_type: 'PRODUCER', publishing: { topics: [topic] } } })
+    await next()
+    const asked = next()
+    const orphaned_transaction_recovery_duration = { seconds: 1 }
+    await caller.send(topic.name, 'open', { message_type: 'TRANSACTION', orphaned_transaction_recovery_duration })
+    const { message, transaction_id } = (await asked).recover_orphaned_transaction_command
+    expect(String(message.body)).toBe('open')
+    const { message_id } = message.system_properties
+    const end = { topic, message_id, transaction_id, resolution: 'COMMIT', source: 'SOURCE_SERVER_CHECK' }
+    expect(await code('EndTransaction', end)).toBe(OK)
+    expect(texts(await received(topic.name))).toEqual(['open'])
+    stream.end()
+  })
+
+  it('recalls what was not delivered', async () => {
+    const topic = { name: 'e2e-recall' }
+    const delivery_timestamp = { seconds: Math.floor(Date.now() / 1_000) + 3_600 }
+    const { recall_handle, message_id } = (await caller.send(topic.name, 'x', { delivery_timestamp })).entries[0]
+    const recalled = await caller.call('RecallMessage', { topic, recall_handle })
+    expect([recalled.status.code, recalled.message_id]).toEqual([OK, message_id])
+    expect(await code('RecallMessage', { topic, recall_handle })).toBe(40400)
+  })
+
+  it('pulls and keeps offsets', async () => {
+    const topic = { name: 'e2e-pull' }
+    const { entries } = await caller.call('SendMessage', {
+      messages: ['a', 'b', 'c'].map((body) => message(topic.name, body, { message_group: 'one' })),
+    })
+    expect(entries.length).toBe(3)
+    const [first] = await received(topic.name, 'finds-the-queue')
+    const { message_queues } = await caller.call('QueryRoute', { topic })
+    const message_queue = message_queues.find(({ id }: Reply) => id === first.system_properties.queue_id)
+    const parts: Reply[] = []
+    for await (const part of caller.stream('PullMessage', { group, message_queue, offset: 1, batch_size: 8 }))
+      parts.push(part)
+    expect(texts(parts.flatMap((part) => (part.message ? [part.message] : [])))).toEqual(['b', 'c'])
+    expect(parts.at(-1).next_offset).toBe(3)
+    expect(await code('GetOffset', { group, message_queue })).toBe(40404)
+    expect(await code('UpdateOffset', { group, message_queue, offset: 2 })).toBe(OK)
+    expect((await caller.call('GetOffset', { group, message_queue })).offset).toBe(2)
+    const end = await caller.call('QueryOffset', { message_queue, query_offset_policy: 'END' })
+    expect(end.offset).toBe(3)
+  })
+
+  it('gives lite topics to those who named them', async () => {
+    const topic = { name: 'e2e-lite' }
+    const lite = new Caller(gateway.port, 'e2e-lite-client', {})
+    try {
+      await caller.send(topic.name, 'makes the topic')
+      const stream = lite.telemetry()
+      const subscription = { group, subscriptions: [{ topic, expression: { type: 'TAG', expression: '*' } }] }
+      stream.write({ settings: { client_type: 'LITE_PUSH_CONSUMER', subscription } })
+      await new Promise((resolve) => stream.once('data', resolve))
+      const sync = { action: 'COMPLETE_ADD', topic, group, lite_topic_set: ['one', 'two'] }
+      expect((await lite.call('SyncLiteSubscription', sync)).status.code).toBe(OK)
+      for (const lite_topic of ['one', 'three', 'two']) await caller.send(topic.name, lite_topic, { lite_topic })
+      const parts = await lite.receive(asking(topic.name, 'e2e-g', { long_polling_timeout: { seconds: 1 } }))
+      const got = parts.flatMap((part) => (part.message ? [part.message] : []))
+      expect(got.map(({ system_properties }) => system_properties.lite_topic).sort()).toEqual(['one', 'two'])
+      const entries = got.map(({ system_properties: { receipt_handle } }) => ({ receipt_handle }))
+      const ack = await lite.call('AckMessage', { group, topic, entries })
+      expect(ack.status.code).toBe(OK)
+      stream.end()
+    } finally {
+      lite.close()
+    }
   })
 })
