@@ -10,6 +10,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }
   pipeline: () => import('./pipeline.bench.ts'),
   remoting: () => import('./remoting.bench.ts'),
   grpc: () => import('./grpc.bench.ts'),
+  'grpc-telemetry': () => import('./grpcTelemetry.bench.ts'),
   http: () => import('./http.bench.ts'),
   amqp: () => import('./amqp.bench.ts'),
   mqtt: () => import('./mqtt.bench.ts'),
