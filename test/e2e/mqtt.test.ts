@@ -77,6 +77,21 @@ for (const protocolVersion of [4, 5] as const) {
       expect(new Set(subscriber.received.map(({ packet }) => packet.qos))).toEqual(new Set([qos]))
     })
 
+    it('loses nothing as a subscriber of QoS 0 begins to ask for more', async () => {
+      const subscriber = await open({ protocolVersion })
+      const topic = `more-${protocolVersion}`
+      await subscriber.mqtt.subscribeAsync(`${topic}/0`, { qos: 0 })
+      const publisher = await open({ protocolVersion })
+      const sent = upTo(300).map((text) => publisher.mqtt.publishAsync(`${topic}/0`, text, { qos: 1 }))
+      await until(() => subscriber.received.length > 20)
+      await subscriber.mqtt.subscribeAsync(`${topic}/1`, { qos: 1 })
+      await Promise.all(sent)
+      await publisher.mqtt.publishAsync(`${topic}/1`, 'end', { qos: 1 })
+      await until(() => texts(subscriber).includes('end'))
+      expect(texts(subscriber)).toEqual([...upTo(300), 'end'])
+      expect(subscriber.received.at(-1)?.packet.qos).toBe(1)
+    })
+
     it('delivers with the smaller QoS', async () => {
       const subscriber = await open({ protocolVersion })
       const topic = `smaller-${protocolVersion}`

@@ -69,6 +69,9 @@ export const createClient = (
   const inbox = inboxOf(terms.clientId)
   const common = { ...mouth, gateway, session, inbox, epoch, version }
   const refuses = version === 5
+  // Of a session that was there before nobody here knows the filters; in ApsaraMQ messages come without any.
+  const exact = existed || apsara
+  const deliveries = new Deliveries({ ...common, window, packetMax, aliasMax, encodings, tally, exact })
   return {
     terms,
     session,
@@ -85,8 +88,14 @@ export const createClient = (
       apsara,
       tally,
     }),
-    deliveries: new Deliveries({ ...common, window, packetMax, aliasMax, encodings, tally }),
-    subscribing: new Subscribing({ ...common, shares, refused, subscribed: (filter) => system.subscribed(filter) }),
+    deliveries,
+    subscribing: new Subscribing({
+      ...common,
+      shares,
+      refused,
+      exact: () => deliveries.exact(),
+      subscribed: (filter) => system.subscribed(filter),
+    }),
     will: 'fire',
     expiry,
   }

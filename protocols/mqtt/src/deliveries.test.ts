@@ -32,13 +32,46 @@ const store = async (body: string | Buffer, more: Partial<Message> = {}) => {
 const settled = () => gateway.of('settle').map(({ outcome }) => outcome.kind)
 
 describe('QoS 0', () => {
-  it('is settled as it goes', async () => {
+  it('is settled as it goes, and not at all while nothing else is subscribed', async () => {
     const client = await enter(4)
     await client.subscribe('a', 0)
     await store('x')
     expect(await client.next('publish')).toMatchObject({ topic: 'a', qos: 0, dup: false, retain: false })
     await turns()
+    expect(settled()).toEqual([])
+    await client.subscribe('b', 1)
+    await store('y')
+    expect(await client.next('publish')).toMatchObject({ topic: 'a', qos: 0 })
+    await turns()
     expect(settled()).toEqual(['accept'])
+  })
+
+  it('goes on over the first subscription of another QoS', async () => {
+    const client = await enter(5)
+    await client.subscribe('a', 0)
+    const seen: string[] = []
+    for (let n = 0; n < 200; n++) {
+      await store(String(n))
+      if (n === 100) client.send({ cmd: 'subscribe', messageId: 2, subscriptions: [{ topic: 'b', qos: 1 }] })
+    }
+    await client.take('suback')
+    while (seen.length < 200) seen.push((await client.take('publish')).payload.toString())
+    expect(seen).toEqual(Array.from({ length: 200 }, (_, n) => String(n)))
+    await store('z', { topic: 'b' })
+    const { messageId, qos } = await client.next('publish')
+    expect(qos).toBe(1)
+    client.send({ cmd: 'puback', messageId: messageId! })
+    await turns()
+    expect(settled().at(-1)).toBe('accept')
+  })
+
+  it('of a session that was there before has its number: its filters may be of any QoS', async () => {
+    const first = await enter(5, kept)
+    await first.subscribe('a', 1)
+    first.wire.destroy()
+    const again = await enter(5, kept)
+    await store('x')
+    expect(await again.next('publish')).toMatchObject({ qos: 1, messageId: 1 })
   })
 })
 

@@ -24,6 +24,8 @@ export interface DeliveriesOptions {
   readonly aliasMax: number
   readonly encodings: Encodings
   readonly tally: Tally
+  /** What comes may have QoS 1 or 2, from the beginning. */
+  readonly exact: boolean
   /** False: too much waits for this reader. */
   send(packet: Outbound): boolean
   writable(): Promise<void>
@@ -46,6 +48,7 @@ interface Flight {
 export class Deliveries {
   readonly #options: DeliveriesOptions
   readonly #pump: Pump
+  #exact: boolean
   readonly #aliases: Aliases
   readonly #flights = new Map<number, Flight>()
   #bytes = 0
@@ -55,19 +58,32 @@ export class Deliveries {
 
   constructor(options: DeliveriesOptions) {
     this.#options = options
-    const { gateway, session, inbox, epoch, aliasMax } = options
-    this.#aliases = new Aliases(aliasMax)
+    this.#aliases = new Aliases(options.aliasMax)
+    this.#exact = options.exact
+    const { gateway, session, inbox, epoch, fail } = options
+    const invisible = () => (this.#exact ? 'session' : 0)
     this.#pump = gateway.pump(
       { kind: 'inbox', inbox, epoch },
       {
         session,
-        invisible: 'session',
+        get invisible() {
+          return invisible()
+        },
         batch: BATCH,
         fifo: false,
         deliver: (delivered) => this.#deliver(delivered),
-        failed: (fault) => options.fail(fault),
+        failed: fail,
       },
     )
+  }
+
+  /** From now on QoS 1 and 2 may come: each message has its number. Until then they go as they come, and need no settling. */
+  exact(): void {
+    if (this.#exact) return
+    this.#exact = true
+    // Ends the pop that is parked. What it may have taken meanwhile still comes.
+    this.#pump.credit(0)
+    this.#refill()
   }
 
   start(): void {
@@ -201,7 +217,7 @@ export class Deliveries {
   }
 
   #forget(delivered: Delivered): void {
-    this.#settle(delivered, { kind: 'accept' }, () => this.#refill())
+    if (delivered.receipt) this.#settle(delivered, { kind: 'accept' }, () => this.#refill())
   }
 
   /** Only ever raises the credit: the pump itself counts it down. */

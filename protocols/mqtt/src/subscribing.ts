@@ -17,6 +17,8 @@ export interface SubscribingOptions {
   readonly shares: boolean
   /** As they are written. */
   readonly refused: ReadonlySet<string>
+  /** Told before QoS 1 or 2 is asked for. */
+  exact(): void
   /** Told of each filter that is granted. */
   subscribed(filter: string): void
   send(packet: Outbound): void
@@ -34,6 +36,7 @@ export class Subscribing {
 
   /** One code a filter, in their order [MQTT-3.8.4-1, -6]. @throws Fault 'conflict' */
   async subscribe({ messageId, subscriptions, properties }: Subscribe): Promise<void> {
+    if (subscriptions.some(({ qos }) => qos > 0)) this.#options.exact()
     const wanted = subscriptions.map((one) => this.#wanted(one, properties?.subscriptionIdentifier))
     const add = wanted.filter((one): one is Binding => !Fault.is(one))
     const granted = await this.#bind(add)
