@@ -71,13 +71,16 @@ export class RemotingConversation implements Conversation<Frame> {
       gateway,
       peer: link.peer,
       notify: (notice) => this.#notify(notice),
-      changed: (session) => this.#desk.moveIn(session),
+      changed: (session) => {
+        this.#desk.moveIn(session)
+        this.#replies.moveTo(gateway.context(session, PATIENCE))
+      },
     })
     this.#identity = identity
     this.#desk = new ConnectionDesk(gateway, shared, {
       identify: (client, frame) => identity.identify(client, frame, PATIENCE),
       tell: (notice) => void this.#notify(notice),
-      awaitReplies: (context, group) => this.#replies.open(context, group),
+      awaitReplies: (context, client, group) => this.#replies.open(context, client, group),
     })
     const { desk } = { desk: this.#desk }
     this.#replies = new Replies({

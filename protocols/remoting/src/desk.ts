@@ -37,7 +37,7 @@ export interface Desk {
   joined(member: Membership, at: EpochMs): void
   tell(notice: Notice): void
   /** From here on it is told of replies to its requests. */
-  awaitReplies(context: Context, group: string): Promise<void>
+  awaitReplies(context: Context, client: string, group: string): Promise<void>
   /** From here on the session is this client's; undefined: whosever it is. */
   identify(client: string | undefined, frame: Frame): Promise<Context>
 }

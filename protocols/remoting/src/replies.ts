@@ -21,6 +21,7 @@ export class Replies {
   #of: Session | undefined
   #opening: Promise<void> | undefined
   #pump: Pump | undefined
+  #client = ''
   #group = ''
 
   constructor(host: RepliesHost) {
@@ -28,10 +29,11 @@ export class Replies {
   }
 
   /** Before a request is sent. @throws Fault 'unsupported' where there are no inboxes */
-  open(context: Context, group: string): Promise<void> {
+  open(context: Context, client: string, group: string): Promise<void> {
     this.#group = group
-    if (this.#of !== context.session) {
+    if (this.#of !== context.session || this.#client !== client) {
       this.close()
+      this.#client = client
       this.#of = context.session
       this.#opening = this.#open(context)
       this.#opening.catch(() => {
@@ -39,6 +41,11 @@ export class Replies {
       })
     }
     return this.#opening as Promise<void>
+  }
+
+  /** The connection has another session now: what is asked for goes on in it. */
+  moveTo(context: Context): void {
+    if (this.#of) this.open(context, this.#client, this.#group).catch(() => undefined)
   }
 
   close(): void {
@@ -50,7 +57,7 @@ export class Replies {
   async #open(context: Context): Promise<void> {
     const { gateway } = this.#host
     const { session, principal } = context
-    const inbox = inboxOf(session.client)
+    const inbox = inboxOf(this.#client)
     const { epoch } = await gateway.handle({ kind: 'open', inbox, fresh: false, expiry: KEEP_MS }, context)
     if (this.#of !== session) return
     const pump = gateway.pump(

@@ -18,6 +18,7 @@ import {
   encodingOf,
   type Frame,
   PROPERTIES_MAX,
+  PropertyView,
   pullFlag,
   request,
 } from '@sluice/remoting'
@@ -46,8 +47,8 @@ export interface Send {
   /** The number of a queue; negative: any. */
   readonly queue: number
   readonly messages: readonly Message[]
-  /** It is a request whose sender waits for a reply. */
-  readonly asks: boolean
+  /** Of a request: the client that waits for its reply. Some make it before their first heartbeat. */
+  readonly asker: string | undefined
 }
 
 export interface Arrival {
@@ -80,7 +81,7 @@ export const toSend = (frame: Frame, arrival: Arrival, limits: Pick<Limits, 'bod
     topic,
     queue: integer(ext, short ? 'e' : 'queueId', -1),
     messages: batch ? splitBatch(body, said) : [toMessage(frame, short, body, flag, said)],
-    asks: !batch && isRequest(propertiesOf(ext, short)),
+    asker: batch ? undefined : askerOf(propertiesOf(ext, short)),
   }
 }
 
@@ -111,6 +112,9 @@ const propertiesOf = (ext: Ext, short: boolean): string => ext[short ? 'i' : 'pr
 
 const isRequest = (properties: string): boolean =>
   properties.includes('REPLY_TO_CLIENT\x01') && !properties.includes('MSG_TYPE\x01reply')
+
+const askerOf = (properties: string): string | undefined =>
+  isRequest(properties) ? new PropertyView(Buffer.from(properties)).get('REPLY_TO_CLIENT') : undefined
 
 /** Who replies to a request looks for the cluster among its properties, where brokers put it. */
 const packedOf = (properties: string): Buffer => {

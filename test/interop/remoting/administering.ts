@@ -26,21 +26,29 @@ const is = (got: unknown, wanted: unknown): void =>
 export const administering: readonly Behaviour[] = [
   {
     feature: 'topics',
-    name: 'topics are made, described and deleted',
+    name: 'topics are made, listed and deleted',
     async run(bench) {
       const topic = fresh('administered')
       await admin(bench, 'topic', { topic, queues: 3 })
       is(await admin(bench, 'route', { topic }), [3])
+
+      must((await admin<string>(bench, 'topics')).includes(topic), () => 'not in the list of topics')
+      await admin(bench, 'deleteTopic', { topic })
+      must(!(await admin<string>(bench, 'topics')).includes(topic), () => 'still in the list of topics')
+    },
+  },
+  {
+    feature: 'stats',
+    name: "a topic's queues and the cluster are described",
+    async run(bench) {
+      const topic = fresh('described')
       allSent(await bench.agent.produce({ nameserver: bench.nameserver, group: 'PG', topic, messages: numbered(6) }))
       const [stats] = await admin<Record<string, number>>(bench, 'stats', { topic })
       is(
         Object.values(stats ?? {}).reduce((sum, one) => sum + one, 0),
         6,
       )
-      must((await admin<string>(bench, 'topics')).includes(topic), () => 'not in the list of topics')
       is(await admin(bench, 'cluster'), ['sluice'])
-      await admin(bench, 'deleteTopic', { topic })
-      must(!(await admin<string>(bench, 'topics')).includes(topic), () => 'still in the list of topics')
     },
   },
   {
@@ -56,7 +64,7 @@ export const administering: readonly Behaviour[] = [
       must(await consumer.has(10, 15_000), () => `heard ${consumer.heard.length} of 10`)
       is((await admin(bench, 'consumers', { group })).length, 1)
       must((await admin<string>(bench, 'who', { topic })).includes(group), () => 'not among who consumes it')
-      is((await admin(bench, 'producers', { group: 'PG', topic })).length, 1)
+      must((await admin(bench, 'producers', { group: 'PG', topic })).length >= 1, () => 'no producer')
       const caughtUp = async () => (await admin<number>(bench, 'consumeStats', { group }))[0] === 0
       must(await until(caughtUp, 20_000), () => 'its offsets are never told')
       await admin(bench, 'reset', { group, topic, timestamp: 1 })

@@ -46,6 +46,13 @@ export interface Heard {
   readonly storeTimestamp: number
 }
 
+/** The fields that every operation on a topic has. */
+export interface Operation {
+  readonly nameserver: string
+  readonly topic: string
+  readonly [more: string]: unknown
+}
+
 /** Messages of one `consume`, as they come. */
 export interface Listening {
   readonly id: string
@@ -88,13 +95,16 @@ export const startAgent = async (options: readonly string[] = [], release = JAVA
 }
 
 /** Any program that speaks as Agent.java does; its stderr goes to a file below `folder`. */
-export const agentOf = (folder: string, program: string, args: readonly string[], cwd?: string): Agent => {
+export const agentOf = (folder: string, program: string, args: readonly string[], cwd?: string): Agent =>
+  new Agent(spawnAgent(folder, program, args, cwd))
+
+export const spawnAgent = (folder: string, program: string, args: readonly string[], cwd?: string): ChildProcess => {
   const logs = path.join(folder, 'logs')
   mkdirSync(logs, { recursive: true })
   const env = { ...process.env, HOME: folder, NODE_OPTIONS: '' }
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env, ...(cwd !== undefined && { cwd }) })
   child.stderr.pipe(createWriteStream(path.join(logs, 'agent.err')))
-  return new Agent(child)
+  return child
 }
 
 export class Agent {
@@ -126,7 +136,7 @@ export class Agent {
   }
 
   /** @param fields as `produce` at the head of Agent.java */
-  async produce(fields: object): Promise<readonly Sent[]> {
+  async produce(fields: Operation): Promise<readonly Sent[]> {
     return ((await this.ask('produce', fields)).results ?? []) as readonly Sent[]
   }
 
@@ -136,7 +146,7 @@ export class Agent {
   }
 
   /** @param fields as `consume` at the head of Agent.java */
-  async consume(fields: object): Promise<Listening> {
+  async consume(fields: Operation): Promise<Listening> {
     const id = `consume-${++this.#ids}`
     const heard: Heard[] = []
     let look = (): void => undefined

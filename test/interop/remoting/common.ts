@@ -15,6 +15,7 @@ export type Feature =
   | 'share'
   | 'early'
   | 'delay'
+  | 'timer'
   | 'ordered'
   | 'retry'
   | 'dead'
@@ -25,6 +26,7 @@ export type Feature =
   | 'broadcast'
   | 'request'
   | 'topics'
+  | 'stats'
   | 'groups'
   | 'lookup'
   | 'recall'
@@ -35,8 +37,12 @@ export interface Bench {
   readonly port: number
   readonly nameserver: string
   readonly full: boolean
+  /** It ignores what the broker says of its group, and looks every ten seconds. */
+  readonly looksItself: boolean
   /** Another agent of the same client, with options of its own. */
   another(options: readonly string[]): Promise<Agent>
+  /** Whoever is to be another consumer of a group: this agent, or one more where a process is one client. */
+  mate(): Promise<Agent>
 }
 
 export interface Behaviour {

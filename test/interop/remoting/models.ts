@@ -120,6 +120,23 @@ export const models: readonly Behaviour[] = [
     },
   },
   {
+    feature: 'timer',
+    name: 'a message comes after a delay in milliseconds and not before',
+    async run({ agent, nameserver }) {
+      const topic = fresh('timed')
+      allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
+      const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
+      must(await consumer.has(1, 15_000), () => 'not heard')
+      const at = Date.now()
+      const messages = [{ body: base64('timed'), delayMs: 1_500 }]
+      allSent(await agent.produce({ nameserver, group: 'PG', topic, messages }))
+      must(await consumer.has(2, 8_000), () => `heard ${consumer.heard.length} of 2`)
+      await consumer.stop()
+      const took = Date.now() - at
+      must(took >= 1_400 && took < 5_000, () => `came after ${took} ms`)
+    },
+  },
+  {
     feature: 'litePull',
     name: 'a lite pull consumer polls every message once',
     async run({ agent, nameserver }) {
@@ -183,12 +200,12 @@ export const models: readonly Behaviour[] = [
   {
     feature: 'broadcast',
     name: 'each consumer of a broadcast group hears every message',
-    async run({ agent, nameserver }) {
+    async run({ agent, nameserver, mate }) {
       const [topic, group] = [fresh('broadcast'), fresh('CG')]
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
       const fields = { nameserver, group, topic, broadcast: true }
       const one = await agent.consume({ ...fields, instance: fresh('one') })
-      const other = await agent.consume({ ...fields, instance: fresh('other') })
+      const other = await (await mate()).consume({ ...fields, instance: fresh('other') })
       await pause(3_000)
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(20) }))
       for (const consumer of [one, other])

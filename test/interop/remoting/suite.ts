@@ -4,6 +4,7 @@ import path from 'node:path'
 import { startGateway } from '@sluice/gateway'
 import { Checks, type Suite } from '../../run/suites.ts'
 import { administering } from './administering.ts'
+import type { Agent } from './agent.ts'
 import type { Behaviour, Bench } from './common.ts'
 import { consuming } from './consuming.ts'
 import { models } from './models.ts'
@@ -15,20 +16,40 @@ const behaviours: readonly Behaviour[] = [...consuming, ...models, ...administer
 /** Names of behaviours or clients to run alone, between commas. */
 const only = process.env.SLUICE_ONLY?.split(',')
 
-const play = async (player: Player, all: Checks, bench: Omit<Bench, 'agent' | 'another'>): Promise<void> => {
+const play = async (
+  player: Player,
+  all: Checks,
+  bench: Omit<Bench, 'agent' | 'another' | 'mate' | 'looksItself'>,
+): Promise<void> => {
   const wanted = behaviours.filter(({ feature }) => !only?.length || only.includes(feature))
-  let agent: Awaited<ReturnType<Player['start']>> | undefined
+  let agent: Agent | undefined
   await all.check(`${player.name} starts`, async () => {
     agent = await player.start()
   })
   if (!agent) return
   try {
+    const mates: Agent[] = []
+    const mate = async (): Promise<Agent> => {
+      if (!player.oneClientAProcess) return agent!
+      mates.push(await player.start())
+      return mates.at(-1)!
+    }
     for (const { feature, name, long, run } of wanted) {
       const cell = `${player.name}: ${name}`
       const lacks = player.lacks[feature]
       if (lacks !== undefined) all.skip(cell, lacks)
       else if (long && !bench.full) all.skip(cell, 'in the full profile only')
-      else await all.check(cell, () => run({ ...bench, agent: agent!, another: (options) => player.start(options) }))
+      else
+        await all.check(cell, () =>
+          run({
+            ...bench,
+            looksItself: player.oneClientAProcess === true,
+            agent: agent!,
+            mate,
+            another: (options) => player.start(options),
+          }),
+        )
+      for (const one of mates.splice(0)) await one.close()
     }
   } finally {
     await agent.close()

@@ -19,8 +19,8 @@ const query = async (
 
 /**
  * QUERY_CONSUMER_OFFSET (14). 22 where the group has none: the client then decides by what it was told to begin with.
- * A client that wants to begin at the end means the end as it was when it subscribed. What came in since is not
- * skipped: it is told the first of it.
+ * A client that wants to begin at the end means the end as it was when it subscribed, and is told that: what comes in
+ * between this answer and its own look for the end is not skipped.
  */
 export const queryConsumerOffset: Handler = async (frame, context, desk) => {
   const group = text(frame.ext, 'consumerGroup')
@@ -30,9 +30,8 @@ export const queryConsumerOffset: Handler = async (frame, context, desk) => {
   } catch (error) {
     if (!Fault.is(error) || !isAbsent(error, topic)) throw error
     const since = frame.ext.setZeroIfNotFound === 'false' ? undefined : lastSince(group, topic, desk)
-    const missed = since === undefined ? undefined : await arrivedSince(since, frame, context, desk)
-    if (missed === undefined) throw new Fault('notFound', 'the group has no offset here')
-    return offsetAnswer(missed)
+    if (since === undefined) throw new Fault('notFound', 'the group has no offset here')
+    return offsetAnswer((await query(frame, context, desk, { time: since, edge: 'lower' })).offset)
   }
 }
 
@@ -43,12 +42,6 @@ const isAbsent = (fault: Fault, topic: string): boolean =>
 const lastSince = (group: string, topic: string, desk: Desk): number | undefined => {
   const consumer = desk.member.consumes.find((one) => one.group === group)
   return consumer?.from === 'max' && !topic.startsWith(RETRY) ? desk.subscribedAt(group, topic) : undefined
-}
-
-const arrivedSince = async (time: number, frame: Frame, context: Context, desk: Desk): Promise<number | undefined> => {
-  const { offset } = await query(frame, context, desk, { time, edge: 'lower' })
-  const { offset: max } = await query(frame, context, desk, 'max')
-  return offset < max ? offset : undefined
 }
 
 /** UPDATE_CONSUMER_OFFSET (15). */

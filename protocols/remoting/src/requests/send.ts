@@ -10,7 +10,7 @@ export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer
   const { gateway } = desk
   const sent = toSend(frame, { from: context.session.remoteAddress, at: gateway.clock.now() }, gateway.limits)
   const oneway = isOneway(frame)
-  if (sent.asks) return asking(sent, oneway, context, desk)
+  if (sent.asker !== undefined) return asking(sent, sent.asker, oneway, context, desk)
   if (sent.queue < 0) return publish(sent, undefined, oneway, context, desk)
   const queue = desk.topics.queue(sent.topic, sent.queue, context)
   return queue instanceof Promise
@@ -19,8 +19,8 @@ export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer
 }
 
 /** A request: from here on its replies are looked for. */
-const asking = async (sent: Send, oneway: boolean, context: Context, desk: Desk): Promise<Answer> => {
-  await desk.awaitReplies(context, sent.group)
+const asking = async (sent: Send, asker: string, oneway: boolean, context: Context, desk: Desk): Promise<Answer> => {
+  await desk.awaitReplies(context, asker, sent.group)
   const queue = sent.queue < 0 ? undefined : desk.topics.queue(sent.topic, sent.queue, context)
   const found = queue instanceof Promise ? await queue.catch(unlessNew(sent, context, desk)) : queue
   return publish(sent, found, oneway, context, desk)

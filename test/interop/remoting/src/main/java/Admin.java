@@ -44,7 +44,7 @@ final class Admin {
             }
             case "deleteTopic" -> {
                 admin.deleteTopicInBroker(java.util.Set.of(broker), topic);
-                Parts.call(admin, "deleteTopicInNameServer", java.util.Set.of(broker), topic);
+                deleteRoute(admin, broker, topic);
                 return true;
             }
             case "topics" -> {
@@ -122,6 +122,14 @@ final class Admin {
                 return String.valueOf(Parts.call(result, "getConsumeResult"));
             }
             default -> throw new IllegalArgumentException("no admin operation " + what);
+        }
+    }
+
+    private static void deleteRoute(DefaultMQAdminExt admin, String nameserver, String topic) {
+        try {
+            Parts.call(admin, "deleteTopicInNameServer", java.util.Set.of(nameserver), topic);
+        } catch (UnsupportedOperationException e) {
+            Parts.call(admin, "deleteTopicInNameServer", java.util.Set.of(nameserver), "sluice", topic);
         }
     }
 
