@@ -7,8 +7,11 @@ const peer = fileURLToPath(new URL('./amqp/peer.ts', import.meta.url))
 
 const times = ({ full }: Stage) => (full ? { warmMs: 3_000, runMs: 10_000 } : { warmMs: 1_000, runMs: 2_000 })
 
-const running = (stage: Stage, port: number, server: Server, sink: string, relay: string, source: string): Running => ({
-  async run() {
+/** `sourceOf` a relay's topic, which is a new one each time: what is left of the run before would come first. */
+const running = (stage: Stage, port: number, server: Server, sourceOf: (topic: string) => string): Running => ({
+  async run(round) {
+    const relay = `relay-${round}`
+    const source = sourceOf(relay)
     const one = async (kind: 'send' | 'relay', inflight: number, target: string): Promise<Sample> => {
       const options = { port, kind, inflight, target, source, ...times(stage) }
       const { messages: _, serverCpuMs: __, ...sample } = await stage.load(load, options, server)
@@ -20,7 +23,11 @@ const running = (stage: Stage, port: number, server: Server, sink: string, relay
         ]),
       )
     }
-    return { ...(await one('send', 1, sink)), ...(await one('send', 128, sink)), ...(await one('relay', 64, relay)) }
+    return {
+      ...(await one('send', 1, 'sink')),
+      ...(await one('send', 128, 'sink')),
+      ...(await one('relay', 64, relay)),
+    }
   },
   stop: () => server.stop(),
 })
@@ -29,7 +36,7 @@ const sluice = (name: string, flush: 'sync' | 'async'): Contender => ({
   name,
   async start(stage) {
     const server = await ours(stage, { flush, data: stage.folder() })
-    return running(stage, server.port, server, 'sink', 'relay', '/topics/relay/groups/bench')
+    return running(stage, server.port, server, (topic) => `/topics/${topic}/groups/bench`)
   },
 })
 
@@ -41,7 +48,7 @@ const rhea: Contender = {
       args: [peer],
       ready: (line) => line.startsWith('ready '),
     })
-    return running(stage, Number(server.readyLine.slice('ready '.length)), server, 'sink', 'relay', 'relay')
+    return running(stage, Number(server.readyLine.slice('ready '.length)), server, (topic) => topic)
   },
 }
 

@@ -50,6 +50,17 @@ describe('credit', () => {
     expect(faults).toEqual([])
   })
 
+  it('used up by what a pop gave aborts nothing: the store has answered', async () => {
+    const { pump, pops, give } = bench({ deliver: () => pump.credit(0) })
+    pump.credit(1)
+    const { signal } = pops[0]!.context
+    give(delivered(1))
+    await turns()
+    expect(signal!.aborted).toBe(false)
+    pump.credit(1)
+    expect(pops[0]!.context.signal!.aborted).toBe(false)
+  })
+
   it('lowered while a pop is under way gives the surplus back, uncounted, after delivering what is allowed', async () => {
     const { pump, got, settles, give } = bench()
     pump.credit(5)

@@ -49,6 +49,9 @@ const PATIENCE: Ms = 5_000
 /** So many polls in a row may come back empty at once before the next one waits. */
 const EMPTY_POLLS = 3
 
+/** Made once: an abort without a reason makes an exception with its stack each time. */
+const woken = new Fault('unavailable', 'the poll is not wanted any more')
+
 export const createPump = (support: PumpSupport, source: Source, options: PumpOptions): Pump =>
   new PopPump(support, source, options)
 
@@ -63,6 +66,8 @@ class PopPump implements Pump {
   #failed = false
   #stopping: Promise<void> | undefined
   #pop: Promise<void> | undefined
+  /** The store has not answered the pop yet. */
+  #asking = false
   #empty = 0
   #abort = new AbortController()
   #unwait: (() => void) | undefined
@@ -106,8 +111,8 @@ class PopPump implements Pump {
 
   /** Ends a parked pop; what it may have taken meanwhile is given back. */
   #wake(): void {
-    if (!this.#pop) return
-    this.#abort.abort()
+    if (!this.#asking) return
+    this.#abort.abort(woken)
     this.#abort = new AbortController()
   }
 
@@ -123,11 +128,14 @@ class PopPump implements Pump {
     const { clock } = this.#support
     const since = clock.now()
     let taken: readonly Delivered[]
+    this.#asking = true
     try {
       taken = await this.#popped(signal)
     } catch (error) {
       if (!signal.aborted) this.#trouble(Fault.from(error))
       return
+    } finally {
+      this.#asking = false
     }
     if (taken.length > 0) return this.#arrived(taken)
     // A store that does not park an empty poll must not be asked in a loop.

@@ -32,7 +32,7 @@ const packed = (as: protobuf.Type, value: object): Buffer =>
 const topic = { name: 'bench' }
 const group = { name: 'bench' }
 const OK = 20_000
-const MESSAGE_NOT_FOUND = 40_404
+const MESSAGE_NOT_FOUND = 40_401
 
 const client = await GrpcClient.connect(port, {
   'x-mq-client-id': 'bench@1',
