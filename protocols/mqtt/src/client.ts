@@ -2,11 +2,9 @@ import { Fault, type Gateway, type Ms, type Replies, type Session } from '@sluic
 import { inboxOf, type Terms } from './connect.ts'
 import { Deliveries } from './deliveries.ts'
 import type { House } from './house.ts'
-import type { Connect, Outbound } from './packets.ts'
+import type { Outbound } from './packets.ts'
 import { Publishes } from './publishes.ts'
 import { Subscribing } from './subscribing.ts'
-import { isOwn } from './system.ts'
-import { toWill } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
 
@@ -23,25 +21,6 @@ export interface Client {
   will: 'fire' | 'drop' | 'keep'
   /** Of its session, from then on. */
   expiry: Ms
-}
-
-/** The client's session in the broker, made or found. @throws Fault; 'forbidden' for a will that it could not publish */
-export const openInbox = (
-  gateway: Gateway,
-  session: Session,
-  { clientId, fresh, expiry }: Terms,
-  { will }: Connect,
-): Promise<Replies['open']> => {
-  const { bodyBytes } = gateway.limits
-  if (will && isOwn(will.topic)) throw new Fault('forbidden', '$SYS is the server’s own', { about: 'topic' })
-  const last = will && {
-    message: toWill(will, { now: gateway.clock.now(), host: session.remoteAddress, bodyBytes }),
-    after: (will.properties?.willDelayInterval ?? 0) * 1000,
-  }
-  return gateway.handle(
-    { kind: 'open', inbox: inboxOf(clientId), fresh, expiry, ...(last && { will: last }) },
-    gateway.context(session, PATIENCE),
-  )
 }
 
 /** The conversation's side of a client. */

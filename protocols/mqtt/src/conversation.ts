@@ -5,18 +5,17 @@ import {
   type Gateway,
   type GoAwayReason,
   type Link,
-  type Ms,
   type Notice,
   type Replies,
-  type Session,
 } from '@sluice/core'
-import { type Client, createClient, leaveInbox, type Mouth, openInbox } from './client.ts'
+import { type Client, createClient, leaveInbox, type Mouth } from './client.ts'
 import type { Holder } from './clients.ts'
-import { type Terms, toConnack, toCredentials, toTerms } from './connect.ts'
+import { toConnack, toCredentials, toTerms } from './connect.ts'
 import { violation } from './cursor.ts'
 import { Exchange } from './exchange.ts'
-import { dismissal, reasonOf, refusal } from './faults.ts'
+import { dismissal, refusal } from './faults.ts'
 import type { House } from './house.ts'
+import { openPatiently } from './opening.ts'
 import type { Connect, Disconnect, Frame, Inbound, Outbound, Version } from './packets.ts'
 import { Pauses } from './pauses.ts'
 import { Reauthentication } from './reauthentication.ts'
@@ -42,14 +41,6 @@ type State =
   | { readonly at: 'open'; readonly client: Client }
   | { readonly at: 'leaving'; readonly client: Client } // still served, nothing new is begun
   | { readonly at: 'closed'; readonly left: Promise<void> }
-
-/** How long a session that cannot be opened just now is tried for, and how often. */
-const OPEN_WAIT: Ms = 5_000
-const OPEN_RETRY: Ms = 500
-
-/** Whether it is worth another try within seconds. A drain and a session that is another's by now are not. */
-const mayPass = (fault: Fault): boolean =>
-  reasonOf(fault).passing && !['draining', 'conflict', 'internal'].includes(fault.code)
 
 const takenOver = () => new Fault('conflict', 'another connection has this client id')
 
@@ -171,7 +162,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     let opened: Replies['open'] | undefined
     try {
       if (this.#state === joining) await clients.take(key, this, this.#mouth.pause)
-      if (this.#state === joining) opened = await this.#open(session, terms, connect, joining)
+      if (this.#state === joining) opened = await openPatiently(gateway, session, terms, connect, this.#mouth.pause)
     } catch (error) {
       leave()
       throw error
@@ -190,28 +181,6 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     this.#send(toConnack(terms, settings, gateway.limits, opened.existed, proven))
     if (!joining.told) client.deliveries.start()
     await this.#catchUp(joining.early)
-  }
-
-  /** What passes is waited for: a refusing CONNACK would end some clients for good, and the end brings others back at once. */
-  async #open(
-    session: Session,
-    terms: Terms,
-    connect: Connect,
-    joining: Joining,
-  ): Promise<Replies['open'] | undefined> {
-    const { clock } = this.#gateway
-    const until = clock.now() + OPEN_WAIT
-    for (;;) {
-      try {
-        return await openInbox(this.#gateway, session, terms, connect)
-      } catch (error) {
-        const fault = Fault.from(error)
-        const wait = fault.retryAfter ?? OPEN_RETRY
-        if (!mayPass(fault) || clock.now() + wait > until) throw error
-        await this.#pauses.wait(wait)
-        if (this.#state !== joining) return undefined
-      }
-    }
   }
 
   async #catchUp(early: readonly Inbound[]): Promise<void> {

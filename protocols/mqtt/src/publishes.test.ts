@@ -4,7 +4,8 @@ import type { IConnectPacket } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { enter as enterAt, type TestClient, type Version } from '../test/client.ts'
 import { mqtt } from './index.ts'
-import { INCOMING_MAX, QUOTA_WAIT } from './publishes.ts'
+import { INCOMING_MAX } from './publishes.ts'
+import { QUOTA_WAIT } from './quota.ts'
 
 let gateway: FakeGateway
 let protocol = mqtt()

@@ -1,6 +1,5 @@
 import {
   type CommandOf,
-  type EpochMs,
   Fault,
   type FaultCode,
   type Gateway,
@@ -15,13 +14,12 @@ import { readRecipient } from './apsara.ts'
 import { inboxOf } from './connect.ts'
 import { described, ID_UNKNOWN, NO_SUBSCRIBERS, reasonOf, SUCCESS } from './faults.ts'
 import type { Ack, Outbound, Publish } from './packets.ts'
+import { Quota } from './quota.ts'
 import { isOwn, type Tally } from './system.ts'
 import { readInbox } from './topics.ts'
 import { type Published, toMessage } from './translate.ts'
 
 const PATIENCE: Ms = 5_000
-/** How long a publish over quota waits for its answer before it is refused. */
-export const QUOTA_WAIT: Ms = 5_000
 /** QoS 2 ids of a session that wait for their PUBREL: clients of 3.1.1 know no receive maximum. */
 export const INCOMING_MAX = 1_024
 
@@ -59,14 +57,14 @@ export class Publishes {
   readonly #told = new Set<FaultCode>()
   /** Publishes with QoS 1 and 2 of this connection that are not completed. */
   #unfinished = 0
-  /** A publish over quota: those behind it wait for it, as order demands. */
-  #held: Promise<unknown> | undefined
+  readonly #quota: Quota
   #working = 0
   #idle: (() => void)[] = []
 
   constructor(options: PublishesOptions) {
     this.#options = options
     this.#answers = new Answers(options.send)
+    this.#quota = new Quota(options.gateway.clock, options.pause)
     for (const id of options.incoming) this.#ids.set(id, 'restored')
   }
 
@@ -199,42 +197,14 @@ export class Publishes {
       ...(inbox !== undefined && { into: { inbox } }),
       ...(once && { once }),
     }
-    while (this.#held) await this.#held
     try {
-      await this.#store(command)
+      if (this.#quota.held) await this.#quota.turn()
+      await (oneway ? this.#store(command) : this.#quota.within(() => this.#store(command)))
     } catch (error) {
       if (inbox !== undefined && isNobody(error)) return NO_SUBSCRIBERS
-      if (oneway || !isOverQuota(error)) throw error
-      await this.#hold(command, error)
+      throw error
     }
     return SUCCESS
-  }
-
-  /** Over quota: the answer waits, and with it the client's window. @throws Fault once the wait is too long */
-  async #hold(command: CommandOf<'publish'>, error: Fault): Promise<void> {
-    const until = this.#options.gateway.clock.now() + QUOTA_WAIT
-    const before = this.#held
-    const work = before ? before.then(() => this.#insist(command, error, until)) : this.#insist(command, error, until)
-    const held = work.catch(ignore)
-    this.#held = held
-    await work.finally(() => {
-      if (this.#held === held) this.#held = undefined
-    })
-  }
-
-  async #insist(command: CommandOf<'publish'>, error: Fault, until: EpochMs): Promise<void> {
-    const { pause, gateway } = this.#options
-    const { clock } = gateway
-    for (let fault = error; ; ) {
-      const wait = fault.retryAfter!
-      if (clock.now() + wait > until || !(await pause(wait))) throw fault
-      try {
-        return await this.#store(command)
-      } catch (again) {
-        if (!isOverQuota(again)) throw again
-        fault = again
-      }
-    }
   }
 
   async #store(command: CommandOf<'publish'>): Promise<void> {
@@ -283,8 +253,5 @@ export class Publishes {
 }
 
 const ignore = () => undefined
-/** And it is said when it may be tried again. */
-const isOverQuota = (error: unknown): error is Fault =>
-  Fault.is(error) && error.code === 'throttled' && error.retryAfter !== undefined
 /** The inbox that it is for is not there. */
 const isNobody = (error: unknown): boolean => Fault.is(error) && error.code === 'notFound' && error.about === 'inbox'
