@@ -156,7 +156,7 @@ export class GrpcConnection implements Connection {
     if (!session.ping(heard)) heard()
     for (const exchange of this.#exchanges.values()) {
       exchange.wake()
-      exchange.reconnect?.()
+      exchange.leave?.()
     }
   }
 

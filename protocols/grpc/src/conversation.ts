@@ -42,6 +42,8 @@ export class Client {
   readonly #connections = new Set<Wire>()
   readonly #inboxes = new LiteInboxes()
   #settings: Settings | undefined
+  /** As its heartbeats say, where its settings did not come here. */
+  #type: HeartbeatRequest['client_type']
   #version = 0
 
   constructor(key: string, session: Session, { clock }: Pick<Gateway, 'clock'>) {
@@ -55,9 +57,9 @@ export class Client {
     return this.#connections.size > 0
   }
 
-  /** Whether it said that it consumes lite topics. Its group says so as well, when it is configured. */
-  get lite(): boolean {
-    return liteTypes.has(this.#settings?.client_type)
+  /** Whether it consumes lite topics: by its settings or a heartbeat, or because it named some. */
+  isLite(group: string): boolean {
+    return liteTypes.has(this.#settings?.client_type ?? this.#type) || this.#inboxes.has(group)
   }
 
   /** Whether a `reconnect_endpoints_command` makes it leave a connection that is told to go away. */
@@ -110,6 +112,7 @@ export class Client {
   membership({ group, client_type }: HeartbeatRequest): Membership {
     if (this.#settings) return toMembership(this.#settings, this.#version)
     checkClientType(client_type)
+    this.#type = client_type
     if (client_type === 'PRODUCER' || !group) return { produces: [], consumes: [] }
     return consumerOf(checkGroup(group), client_type)
   }

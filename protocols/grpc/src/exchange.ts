@@ -24,8 +24,8 @@ export class Exchange {
   stalledSince: EpochMs | undefined
   /** Ends our half of a stream that lasts. */
   finish: (() => void) | undefined
-  /** Asks the client to go elsewhere, where it knows how. */
-  reconnect: (() => void) | undefined
+  /** Says on the stream that its connection is asked to leave, where there is a word for it. */
+  leave: (() => void) | undefined
   readonly #owner: ExchangeOwner
   #held = 0
   #asked = false

@@ -29,7 +29,7 @@ export const health = (placeOf: (call: object) => { readonly serving: boolean; r
     const known = services.has(call.request.service ?? '')
     exchange.taken()
     exchange.finish = () => call.end()
-    exchange.reconnect = () => known && call.write(saidOf(false))
+    exchange.leave = () => known && call.write(saidOf(false))
     call.on('error', () => undefined)
     call.write(known ? saidOf(serving) : { status: 'SERVICE_UNKNOWN' })
   },

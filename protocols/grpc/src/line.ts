@@ -37,7 +37,7 @@ export class Line {
   }
 
   /** @throws Fault 'unavailable', 'limit', 'outcomeUnknown' without an answer in 5 s */
-  ask(question: (nonce: string) => TelemetryCommand): Promise<TelemetryCommand> {
+  async ask(question: (nonce: string) => TelemetryCommand): Promise<TelemetryCommand> {
     if (this.#asked.size >= QUESTIONS_MAX) throw new Fault('limit', 'the client has questions enough')
     const nonce = randomUUID()
     return new Promise((resolve, reject) => {

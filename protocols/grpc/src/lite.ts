@@ -20,12 +20,17 @@ export interface LiteInbox {
 export class LiteInboxes {
   readonly #open = new Map<string, Promise<LiteInbox>>()
 
+  has(group: string): boolean {
+    return this.#open.has(group)
+  }
+
   /** @throws Fault 'limit', and of `open` */
   of(group: string, asker: Asker, hall: Hall): Promise<LiteInbox> {
     const known = this.#open.get(group)
     if (known) return known
     if (this.#open.size >= GROUPS_MAX) throw new Fault('limit', `over ${GROUPS_MAX} groups of one client`)
-    const inbox = `%LITE%${group}@${asker.client.session.client}`
+    const { client, principal } = asker.client.session
+    const inbox = `%LITE%${group}@${principal.name}@${client}`
     const opening = hall.gateway
       .handle({ kind: 'open', inbox, fresh: false, expiry: EXPIRY }, contextOf(asker, hall))
       .then(({ epoch }) => ({ inbox, epoch }))

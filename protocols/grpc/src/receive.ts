@@ -38,8 +38,9 @@ export const receiveMessage = async (stream: Stream, asker: Asker, hall: Hall): 
 const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): Promise<readonly Delivered[]> => {
   const { client, left, told } = asker
   const group = await hall.groups.of(checkGroup(request.group), contextOf(asker, hall))
-  const lite = client.lite || group?.lite !== undefined
-  const inbox = lite ? await client.inbox(request.group?.name ?? '', asker, hall) : undefined
+  const name = request.group?.name ?? ''
+  const lite = client.isLite(name) || group?.lite !== undefined
+  const inbox = lite ? await client.inbox(name, asker, hall) : undefined
   const help = { left, requestTimeout: client.requestTimeout, fifo: group?.fifo ?? false, inbox }
   const pop = toPop(request, { ...help, limits: hall.gateway.limits })
   if (told) pop.wait = 0
@@ -47,7 +48,7 @@ const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): P
     return [...((await polled(asker, hall, pop))?.batch ?? [])]
   } catch (error) {
     // The client asked by another gateway meanwhile: the next poll opens its inbox anew.
-    if (lite) client.forgetInbox(request.group?.name ?? '')
+    if (lite) client.forgetInbox(name)
     throw error
   }
 }

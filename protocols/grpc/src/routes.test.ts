@@ -43,13 +43,19 @@ describe('routes', () => {
       [2, 'READ_WRITE', 'two', 0],
     ])
     expect(queues[0]?.accept_message_types).toEqual(['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION', 'PRIORITY'])
-    expect(toQueues({ name: 'orders' }, { ...info, type: 'fifo' }, asked, newest)[0]?.accept_message_types).toEqual(['FIFO'])
+    expect(toQueues({ name: 'orders' }, { ...info, type: 'fifo' }, asked, newest)[0]?.accept_message_types).toEqual([
+      'FIFO',
+    ])
   })
 
   it('keeps types that came later from clients whose release does not know them', () => {
     const types = (type: TopicInfo['type'], language: string, version: number) =>
       toQueues({ name: 'orders' }, { ...info, type }, asked, { language, version })[0]?.accept_message_types
-    for (const [language, version] of [['JAVA', 50_008], ['GO', 50_103], ['', 0]] as const) {
+    for (const [language, version] of [
+      ['JAVA', 50_008],
+      ['GO', 50_103],
+      ['', 0],
+    ] as const) {
       expect(types('mixed', language, version)).toEqual(['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION'])
       expect(types('lite', language, version)).toEqual(['NORMAL'])
     }

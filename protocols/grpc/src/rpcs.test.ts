@@ -227,6 +227,25 @@ describe('transactions', () => {
 })
 
 describe('an inbox of lite topics', () => {
+  it('is one of four groups of a client at most', async () => {
+    const codes: number[] = []
+    for (let n = 0; n < 5; n++) {
+      const sync = { topic: orders, group: { name: `lite-${n}` }, lite_topic_set: ['one'] }
+      codes.push(await codeOf('SyncLiteSubscription', sync))
+    }
+    expect(codes).toEqual([OK, OK, OK, OK, 42900])
+  })
+
+  it('is found by a heartbeat alone, where settings did not come', async () => {
+    const [subscribed, polls] = [house.caller('lite'), house.caller('lite')]
+    const sync = { topic: orders, group: { name: 'any' }, lite_topic_set: ['one'] }
+    await subscribed.call('Heartbeat', { client_type: 'LITE_PUSH_CONSUMER', group: { name: 'any' } })
+    expect((await subscribed.call('SyncLiteSubscription', sync)).status.code).toBe(OK)
+    await caller.send('orders', 'x', { lite_topic: 'one' })
+    const parts: Reply[] = await polls.receive(asking('orders', 'any', { long_polling_timeout: { seconds: 1 } }))
+    expect(parts.flatMap((part) => (part.message ? [String(part.message.body)] : []))).toEqual(['x'])
+  })
+
   it('is opened anew when another gateway opened it meanwhile', async () => {
     const sync = { action: 'COMPLETE_ADD', topic: orders, group: { name: 'lite' }, lite_topic_set: ['one'] }
     expect(await codeOf('SyncLiteSubscription', sync)).toBe(OK)

@@ -25,7 +25,7 @@ export const telemetry = async (stream: TelemetryStream, asker: () => Promise<As
       await write(stream, answer, who)
       if (exchange.over) return
       client.line.spoke(say)
-      if (client.reconnects) exchange.reconnect = () => say({ reconnect_endpoints_command: { nonce: randomUUID() } })
+      if (client.reconnects) exchange.leave = () => say({ reconnect_endpoints_command: { nonce: randomUUID() } })
       if (command.settings.user_agent?.language === 'NODE_JS') sayAgain(stream, answer, who, hall)
     })
   } catch (error) {

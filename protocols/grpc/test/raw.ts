@@ -35,9 +35,15 @@ const headersOf = (rpc: string, client: string): Buffer => {
   ])
 }
 
+/** Compressed flag and length, before each message. */
+const PREFIX = 5
+
 interface Open {
   readonly rpc: string
-  bytes: Buffer
+  parts: Buffer[]
+  held: number
+  /** Bytes of the next message with its prefix; undefined while that has not come. */
+  wanted: number | undefined
   readonly replies: Reply[]
   settle: ((ended: 'whole' | 'reset' | 'lost') => void) | undefined
 }
@@ -90,7 +96,7 @@ export class RawClient {
       parts.push(frame('DATA', last && !half ? 1 : 0, id, message.subarray(at, at + 16_384)))
     }
     const answer = new Promise<Reply[]>((resolve, reject) => {
-      const open: Open = { rpc, bytes: Buffer.alloc(0), replies: [], settle: undefined }
+      const open: Open = { rpc, parts: [], held: 0, wanted: undefined, replies: [], settle: undefined }
       open.settle = (ended) => (ended === 'whole' ? resolve(open.replies) : reject(new Error(`stream ${id} ${ended}`)))
       this.#open.set(id, open)
     })
@@ -114,7 +120,7 @@ export class RawClient {
   }
 
   #take(chunk: Buffer): void {
-    this.#unread = Buffer.concat([this.#unread, chunk])
+    this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk])
     while (this.#unread.length >= 9) {
       const length = this.#unread.readUIntBE(0, 3)
       if (this.#unread.length < 9 + length) return
@@ -153,13 +159,21 @@ export class RawClient {
     this.write(Buffer.concat([frame('WINDOW', 0, 0, by), frame('WINDOW', 0, stream, by)]))
   }
 
+  /** Bytes are joined once a message is whole: a large one comes in hundreds of frames. */
   #messages(open: Open, payload: Buffer): void {
-    open.bytes = Buffer.concat([open.bytes, payload])
-    while (open.bytes.length >= 5) {
-      const length = open.bytes.readUInt32BE(1)
-      if (open.bytes.length < 5 + length) return
-      open.replies.push(service[open.rpc]!.responseDeserialize(open.bytes.subarray(5, 5 + length)))
-      open.bytes = open.bytes.subarray(5 + length)
+    open.parts.push(payload)
+    open.held += payload.length
+    while (open.held >= (open.wanted ?? PREFIX)) {
+      const bytes = open.parts.length === 1 ? open.parts[0]! : Buffer.concat(open.parts)
+      open.parts = [bytes]
+      if (open.wanted === undefined) {
+        open.wanted = PREFIX + bytes.readUInt32BE(1)
+        continue
+      }
+      open.replies.push(service[open.rpc]!.responseDeserialize(bytes.subarray(PREFIX, open.wanted)))
+      open.parts = [bytes.subarray(open.wanted)]
+      open.held -= open.wanted
+      open.wanted = undefined
     }
   }
 }
