@@ -2,6 +2,7 @@ import { type Mutant, runMutants } from './mutate.ts'
 
 const source = 'packages/broker/src'
 const pops = { suite: `${source}/popBugs.test.ts` }
+const torn = { suite: `${source}/torn.test.ts` }
 /** Found by the power cuts, whose model knows what the kinds of messages mean and nothing of the broker. */
 const campaign = { suite: 'test/chaos/powercut.test.ts', test: 'leaves what was acknowledged, in 500 seeds' }
 
@@ -129,14 +130,24 @@ const mutants: readonly Mutant[] = [
     file: `${source}/dead.ts`,
     from: 'viewRecord(record, core.settings.node), held.attempt, true)',
     to: 'viewRecord(record, core.settings.node), held.attempt, false)',
-    ...campaign,
+    ...torn,
+    test: 'a dead letter and the end of its lease',
   },
   {
     name: 'messages and acceptances of one write are two',
     file: `${source}/log.ts`,
     from: 'chained || this.#chaining',
     to: 'chained',
-    ...campaign,
+    ...torn,
+    test: 'messages of a publish and the receipts that it accepts',
+  },
+  {
+    name: 'a committed message and the end of its transaction are two',
+    file: `${source}/transactions.ts`,
+    from: 'chained: true,\n      prepared',
+    to: 'chained: false,\n      prepared',
+    ...torn,
+    test: 'a committed message and the end of its transaction',
   },
   {
     name: 'a repeated publish is stored again',

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock, CommandOf, Context, Delivered, Fault, Kind, Message, Notice, Outcome, ReplyTo } from '@sluice/core'
@@ -127,6 +127,27 @@ export class Bench {
     await rm(this.dir, { recursive: true, force: true })
     this.dir = dir
     await this.open(options)
+  }
+
+  /**
+   * What a start makes of a log that ends at each of some positions within what was appended by `run`: as after a power
+   * cut in the middle of its write. Only while the log is one segment.
+   */
+  async torn(run: () => Promise<unknown>, check: (bench: Bench) => Promise<void>): Promise<void> {
+    const from = this.broker.stats().end
+    await run()
+    const to = this.broker.stats().end
+    for (let at = from; ; at = Math.min(to, at + 7)) {
+      const dir = await mkdtemp(join(tmpdir(), 'sluice-broker-'))
+      await cp(this.dir, dir, { recursive: true, filter: (path) => !/\/(lock|snapshot-\d+|\d+\.index)$/.test(path) })
+      await truncate(join(dir, '0'.repeat(20)), at)
+      const bench = new Bench(dir, this.#options)
+      await bench.open()
+      await bench.clock.jump(60_000)
+      await check(bench)
+      await bench.end()
+      if (at === to) return
+    }
   }
 
   async end(): Promise<void> {
