@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Broker, openBroker } from '@sluice/broker'
-import type { CommandOf, Context, Delivered, Kind, ReplyTo } from '@sluice/core'
+import type { CommandOf, Context, Kind, ReplyTo } from '@sluice/core'
 
 /** Many that wait in one broker: what each costs, and how soon one of them hears of its message. Prints a sample. */
 interface Options {
@@ -56,26 +56,31 @@ const publish = (topic: string, path?: string) =>
     oneway: false,
   })
 
-/** Pops, hears, settles and pops again. */
-const waitFor = (source: CommandOf<'pop'>['source']): void => {
-  void run<'pop'>({ kind: 'pop', source, max: 1, invisible: 60_000, wait: FAR, fifo: false })
-    .then(async ({ batch }) => {
-      const at = performance.now()
-      const [one] = [...batch] as Delivered[]
-      if (!one) return
-      waitFor(source)
-      await run<'settle'>({ kind: 'settle', receipts: [one.receipt!], outcome: { kind: 'accept' } })
-      heard(at)
-    })
-    .catch(() => undefined)
+type Source = CommandOf<'pop'>['source']
+
+const sources = new Map<string, Source>()
+/** Pops, hears, settles and pops again. One promise a pop is the load's own, and no closure: the rest is the broker's. */
+const waitFor = (source: Source): void => {
+  void run<'pop'>({ kind: 'pop', source, max: 1, invisible: 60_000, wait: FAR, fifo: false }).then(hear, ignore)
+}
+const ignore = () => undefined
+const hear = async ({ batch }: ReplyTo<'pop'>): Promise<void> => {
+  const at = performance.now()
+  const [one] = [...batch]
+  if (!one) return
+  const receipt = one.receipt!
+  waitFor(sources.get(receipt.of === 'group' ? receipt.topic : receipt.inbox)!)
+  await run<'settle'>({ kind: 'settle', receipts: [receipt], outcome: { kind: 'accept' } })
+  heard(at)
 }
 
 const makePops = async (): Promise<void> => {
   const groups = Math.max(1, count / PER_GROUP)
   const topics = Array.from({ length: groups }, (_, at) => ({ topic: `t${at}`, queues: 1, type: 'mixed' as const }))
   await run<'admin'>({ kind: 'admin', action: { do: 'putTopics', topics } })
+  for (const { topic } of topics) sources.set(topic, { kind: 'group', topic, group: `g-${topic}` })
   for (let at = 0; at < count; at++) {
-    waitFor({ kind: 'group', topic: `t${at % groups}`, group: `g${at % groups}` })
+    waitFor(sources.get(`t${at % groups}`)!)
     if (at % 1000 === 0) await turn()
   }
 }
@@ -85,7 +90,8 @@ const makeInboxes = async (): Promise<void> => {
     const inbox = `inbox-${at}`
     const { epoch } = await run<'open'>({ kind: 'open', inbox, fresh: true, expiry: 0 })
     await run<'bind'>({ kind: 'bind', inbox, epoch, add: [{ pattern: `t0/${at}`, retained: 'skip' }], remove: [] })
-    waitFor({ kind: 'inbox', inbox, epoch })
+    sources.set(inbox, { kind: 'inbox', inbox, epoch })
+    waitFor(sources.get(inbox)!)
   }
 }
 

@@ -229,10 +229,12 @@ class LogBroker implements Broker {
   execute<K extends Kind>(node: string, command: CommandOf<K>, context: Context): Promise<ReplyTo<K>> {
     if (this.#closed) return Promise.reject(new Fault('unavailable', 'the broker is closed'))
     if (node !== this.node) return Promise.reject(new Fault('unavailable', `no node ${node}`, { node }))
-    return this.#dispatch(command, context) as Promise<ReplyTo<K>>
+    // What may wait for long costs no promise more than it must.
+    if (command.kind === 'pop') return this.#pop(command as CommandOf<'pop'>, context) as Promise<ReplyTo<K>>
+    return this.#dispatch(command as CommandOf<Exclude<Kind, 'pop'>>, context) as Promise<ReplyTo<K>>
   }
 
-  async #dispatch(command: CommandOf<Kind>, context: Context): Promise<ReplyTo<Kind>> {
+  async #dispatch(command: CommandOf<Exclude<Kind, 'pop'>>, context: Context): Promise<ReplyTo<Kind>> {
     const core = this.#core
     switch (command.kind) {
       case 'publish':
@@ -240,8 +242,6 @@ class LogBroker implements Broker {
         return command.once ? publishOnce(core, command, context) : publish(core, command, context)
       case 'read':
         return read(core, command, context, (source, max) => this.#transactions.browse(source, max))
-      case 'pop':
-        return this.#pop(command, context)
       case 'open':
         return this.#inboxes.open(command, context)
       case 'bind':
@@ -299,13 +299,13 @@ class LogBroker implements Broker {
   onNodes(_listener: (nodes: ReadonlySet<string>) => void): void {}
 
   stats(): BrokerStats {
-    const { state, log, segments, parked, counters } = this.#core
+    const { state, log, segments, parking, counters } = this.#core
     return {
       ...counters,
       topics: state.topics.size,
       groups: state.groups.size,
       inboxes: state.inboxes.size,
-      parked,
+      parked: parking.size,
       delayed: state.delayed.size,
       halves: state.halves.size,
       segments: segments.list.length,
@@ -323,8 +323,7 @@ class LogBroker implements Broker {
 
   async #close(): Promise<void> {
     const core = this.#core
-    core.closing = true
-    for (const end of [...core.waiting]) end()
+    core.parking.close()
     this.#members.close()
     this.#inboxes.close()
     await this.#timers.close()

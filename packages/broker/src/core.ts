@@ -3,6 +3,7 @@ import { type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
 import { HEADER, openEntry } from './entry.ts'
 import type { GroupState, GroupTopic } from './groups.ts'
 import type { Log } from './log.ts'
+import { Parking } from './park.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed, State } from './state.ts'
 
@@ -62,11 +63,7 @@ export class Core {
   /** Where sessions hold messages as long as they live. */
   readonly #holds = new Map<string, Set<GroupTopic>>()
   /** Polls that wait. */
-  parked = 0
-  /** How to end each wait of a poll. */
-  readonly waiting = new Set<() => void>()
-  /** No poll waits any more. */
-  closing = false
+  readonly parking = new Parking(this)
   /** One view a record for all subscribers of a fan-out: its properties are parsed once. */
   readonly #views = new Map<number, StoredRecord>()
 

@@ -210,10 +210,4 @@ export const popInbox = async (
 }
 
 const arrival = (core: Core, inbox: InboxState, until: number, signal: AbortSignal | undefined): Promise<boolean> =>
-  park(
-    core,
-    until,
-    signal,
-    (reader) => inbox.parked.add(reader),
-    (reader) => inbox.parked.delete(reader),
-  )
+  park(core, until, signal, inbox)

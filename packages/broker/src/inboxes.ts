@@ -10,6 +10,7 @@ import {
 import { PropertyView } from '@sluice/remoting'
 import type { Touched } from './log.ts'
 import { type Pointer, Pointers } from './pointers.ts'
+import { SmallMap, SmallSet } from './small.ts'
 import type { Answer } from './state.ts'
 import type { Reader } from './topics.ts'
 
@@ -115,16 +116,16 @@ export class InboxState extends Line {
   logged = false
   /** When it was left; 0: it is open. */
   leftAt: EpochMs = 0
-  readonly bindings = new Map<string, Bound>()
-  readonly slots = new Map<number, SlotState>()
+  readonly bindings = new SmallMap<string, Bound>()
+  readonly slots = new SmallMap<number, SlotState>()
   /** Slots to hand out again, in order. */
   redeliver: SlotState[] = []
   /** Retained messages to hand out, before what is live. */
   retained: Pointer[] = []
   /** Publishes of the client that it may repeat: slot to first answer. */
-  readonly incoming = new Map<number, Answer>()
-  readonly shares = new Set<ShareState>()
-  readonly parked = new Set<Reader>()
+  readonly incoming = new SmallMap<number, Answer>()
+  readonly shares = new SmallSet<ShareState>()
+  readonly parked = new SmallSet<Reader>()
   will: Will | undefined
   unexpire: (() => void) | undefined
   unfire: (() => void) | undefined
@@ -141,6 +142,14 @@ export class InboxState extends Line {
   /** What is done with it is written down. */
   get persistent(): boolean {
     return this.expiry > 0
+  }
+
+  join(reader: Reader): void {
+    this.parked.add(reader)
+  }
+
+  leave(reader: Reader): void {
+    this.parked.delete(reader)
   }
 
   wake(): void {

@@ -9,10 +9,10 @@ import { offsetOf } from './offsets.ts'
 import { park } from './park.ts'
 import { type Ask, isThereMore } from './popSelect.ts'
 import { SESSION_MS, takeOnce } from './popTake.ts'
-import { waiterOf, wakeNext, wakeWhenDue } from './popWake.ts'
+import { benchOf, wakeNext } from './popWake.ts'
 import { wantedOf } from './read.ts'
 import { topicOrNew } from './topicCommands.ts'
-import type { QueueState, Reader } from './topics.ts'
+import type { QueueState } from './topics.ts'
 
 /** Messages of one pop. */
 export const POP_MAX = 1024
@@ -111,16 +111,6 @@ const giveBack = (ask: Ask, { batch }: Replies['pop']): void => {
  */
 const wake = (ask: Ask, until: number, signal: AbortSignal | undefined): Promise<boolean> => {
   const { core, groupTopic, topic } = ask
-  if (!core.closing && isThereMore(ask)) return new Promise((resolve) => setImmediate(resolve, true))
-  const waiter = waiterOf(groupTopic)
-  const join = (reader: Reader): void => {
-    groupTopic.parked.add(reader)
-    topic.waiting.add(waiter)
-    wakeWhenDue(core, groupTopic)
-  }
-  const leave = (reader: Reader): void => {
-    groupTopic.parked.delete(reader)
-    if (groupTopic.parked.size === 0) topic.waiting.delete(waiter)
-  }
-  return park(core, until, signal, join, leave)
+  if (!core.parking.isClosed && isThereMore(ask)) return new Promise((resolve) => setImmediate(resolve, true))
+  return park(core, until, signal, benchOf(core, groupTopic, topic))
 }

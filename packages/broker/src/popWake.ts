@@ -1,12 +1,42 @@
 import type { Core } from './core.ts'
 import type { GroupTopic } from './groups.ts'
-import type { Reader } from './topics.ts'
+import type { Place } from './park.ts'
+import type { Reader, TopicState } from './topics.ts'
 
-const waiters = new WeakMap<GroupTopic, Reader>()
-export const waiterOf = (groupTopic: GroupTopic): Reader => {
-  let waiter = waiters.get(groupTopic)
-  if (!waiter) waiters.set(groupTopic, (waiter = { wake: () => wakeNext(groupTopic) }))
-  return waiter
+/** Where the pops of a group wait for messages of a topic: the topic wakes all of it, and it wakes one. */
+class Bench implements Place, Reader {
+  readonly #core: Core
+  readonly #groupTopic: GroupTopic
+  readonly #topic: TopicState
+
+  constructor(core: Core, groupTopic: GroupTopic, topic: TopicState) {
+    this.#core = core
+    this.#groupTopic = groupTopic
+    this.#topic = topic
+  }
+
+  wake(): void {
+    wakeNext(this.#groupTopic)
+  }
+
+  join(reader: Reader): void {
+    this.#groupTopic.parked.add(reader)
+    this.#topic.waiting.add(this)
+    wakeWhenDue(this.#core, this.#groupTopic)
+  }
+
+  leave(reader: Reader): void {
+    const { parked } = this.#groupTopic
+    parked.delete(reader)
+    if (parked.size === 0) this.#topic.waiting.delete(this)
+  }
+}
+
+const benches = new WeakMap<GroupTopic, Bench>()
+export const benchOf = (core: Core, groupTopic: GroupTopic, topic: TopicState): Place => {
+  let bench = benches.get(groupTopic)
+  if (!bench) benches.set(groupTopic, (bench = new Bench(core, groupTopic, topic)))
+  return bench
 }
 
 /** Lets the pop that waits longest look again; it wakes the next one if it leaves something. */

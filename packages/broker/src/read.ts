@@ -125,13 +125,7 @@ const readOffset = async (
 }
 
 const arrival = (core: Core, queue: QueueState, until: number, signal: AbortSignal | undefined): Promise<boolean> =>
-  park(
-    core,
-    until,
-    signal,
-    (reader) => (queue.readers ??= new Set()).add(reader),
-    (reader) => queue.readers?.delete(reader),
-  )
+  park(core, until, signal, queue)
 
 /** Any place is taken from a client: only what is a whole record there is answered. */
 export const recordAt = async (core: Core, place: Offset): Promise<Buffer> => {

@@ -52,6 +52,15 @@ export class QueueState implements Touched {
     this.queue = queue
   }
 
+  join(reader: Reader): void {
+    this.readers ??= new Set()
+    this.readers.add(reader)
+  }
+
+  leave(reader: Reader): void {
+    this.readers?.delete(reader)
+  }
+
   sealed(): void {
     this.#sealed = this.records.max
   }

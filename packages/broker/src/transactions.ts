@@ -158,7 +158,7 @@ export class Transactions {
       readers?.delete(reader)
       if (readers?.size === 0) this.#waiting.delete(key)
     }
-    return park(this.#core, until, signal, join, leave)
+    return park(this.#core, until, signal, { join, leave })
   }
 
   async #run(): Promise<void> {

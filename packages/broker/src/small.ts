@@ -1,0 +1,88 @@
+/** A Map that costs nothing before it has something, and little as long as it has one: most inboxes have one binding. */
+export class SmallMap<K, V> {
+  #many: Map<K, V> | undefined
+  #isOne = false
+  #key: K | undefined
+  #value: V | undefined
+
+  get size(): number {
+    return this.#many?.size ?? (this.#isOne ? 1 : 0)
+  }
+
+  has(key: K): boolean {
+    return this.#many ? this.#many.has(key) : this.#isOne && this.#key === key
+  }
+
+  get(key: K): V | undefined {
+    if (this.#many) return this.#many.get(key)
+    return this.#isOne && this.#key === key ? this.#value : undefined
+  }
+
+  set(key: K, value: V): this {
+    if (this.#many) this.#many.set(key, value)
+    else if (!this.#isOne || this.#key === key) {
+      this.#isOne = true
+      this.#key = key
+      this.#value = value
+    } else {
+      this.#many = new Map([[this.#key as K, this.#value as V]])
+      this.#many.set(key, value)
+      this.#forget()
+    }
+    return this
+  }
+
+  delete(key: K): boolean {
+    if (!this.#many) return this.#isOne && this.#key === key && this.#forget()
+    const was = this.#many.delete(key)
+    if (this.#many.size === 0) this.#many = undefined
+    return was
+  }
+
+  clear(): void {
+    this.#many = undefined
+    this.#forget()
+  }
+
+  keys(): Iterable<K> {
+    return this.#many?.keys() ?? (this.#isOne ? [this.#key as K] : [])
+  }
+
+  values(): Iterable<V> {
+    return this.#many?.values() ?? (this.#isOne ? [this.#value as V] : [])
+  }
+
+  [Symbol.iterator](): Iterator<[K, V]> {
+    const entries: Iterable<[K, V]> = this.#many ?? (this.#isOne ? [[this.#key as K, this.#value as V]] : [])
+    return entries[Symbol.iterator]()
+  }
+
+  #forget(): true {
+    this.#isOne = false
+    this.#key = undefined
+    this.#value = undefined
+    return true
+  }
+}
+
+/** In the order they were added. */
+export class SmallSet<T> {
+  readonly #map = new SmallMap<T, true>()
+
+  get size(): number {
+    return this.#map.size
+  }
+  has(one: T): boolean {
+    return this.#map.has(one)
+  }
+  add(one: T): this {
+    this.#map.set(one, true)
+    return this
+  }
+  delete(one: T): boolean {
+    return this.#map.delete(one)
+  }
+  [Symbol.iterator](): Iterator<T> {
+    return this.#map.keys()[Symbol.iterator]()
+  }
+}
