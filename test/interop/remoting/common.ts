@@ -15,6 +15,7 @@ export type Feature =
   | 'share'
   | 'early'
   | 'delay'
+  | 'drain'
   | 'timer'
   | 'ordered'
   | 'retry'
@@ -37,6 +38,8 @@ export interface Bench {
   readonly port: number
   readonly nameserver: string
   readonly full: boolean
+  /** It understands GO_AWAY. */
+  readonly told: boolean
   /** It ignores what the broker says of its group, and looks every ten seconds. */
   readonly looksItself: boolean
   /** Another agent of the same client, with options of its own. */

@@ -15,12 +15,15 @@ export interface Player {
   start(options?: readonly string[]): Promise<Agent>
   /** Two consumers of one process would be one to the broker. */
   readonly oneClientAProcess?: true
+  /** It understands GO_AWAY. */
+  readonly told?: true
   /** What its API does not have. */
   readonly lacks: Partial<Record<Feature, string>>
 }
 
-const java = (release: string, lacks: Player['lacks']): Player => ({
+const java = (release: string, lacks: Player['lacks'], told?: true): Player => ({
   name: `rocketmq-client ${release}`,
+  ...(told && { told }),
   start: (options = []) => startAgent(options, release),
   lacks,
 })
@@ -114,7 +117,7 @@ const node: Player = {
 }
 
 export const players: readonly Player[] = [
-  java('5.5.0', {}),
+  java('5.5.0', {}, true),
   java('4.9.8', {
     timer: 'Message.setDelayTimeMs',
     pop: 'DefaultMQPushConsumer.setClientRebalance',

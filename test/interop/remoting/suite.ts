@@ -7,11 +7,12 @@ import { administering } from './administering.ts'
 import type { Agent } from './agent.ts'
 import type { Behaviour, Bench } from './common.ts'
 import { consuming } from './consuming.ts'
+import { draining } from './draining.ts'
 import { models } from './models.ts'
 import { type Player, players } from './players.ts'
 
 /** The table: each of these by each client. */
-const behaviours: readonly Behaviour[] = [...consuming, ...models, ...administering]
+const behaviours: readonly Behaviour[] = [...consuming, ...models, ...administering, ...draining]
 
 /** Names of behaviours or clients to run alone, between commas. */
 const only = process.env.SLUICE_ONLY?.split(',')
@@ -19,7 +20,7 @@ const only = process.env.SLUICE_ONLY?.split(',')
 const play = async (
   player: Player,
   all: Checks,
-  bench: Omit<Bench, 'agent' | 'another' | 'mate' | 'looksItself'>,
+  bench: Omit<Bench, 'agent' | 'another' | 'mate' | 'looksItself' | 'told'>,
 ): Promise<void> => {
   const wanted = behaviours.filter(({ feature }) => !only?.length || only.includes(feature))
   let agent: Agent | undefined
@@ -43,6 +44,7 @@ const play = async (
         await all.check(cell, () =>
           run({
             ...bench,
+            told: player.told === true,
             looksItself: player.oneClientAProcess === true,
             agent: agent!,
             mate,

@@ -1,0 +1,106 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { type RunningGateway, startGateway } from '@sluice/gateway'
+import type { Sent } from './agent.ts'
+import { allSent, type Behaviour, base64, fresh, must, numbered, pause, textOf, until } from './common.ts'
+
+/**
+ * An address that outlives the gateways behind it, as that of a load balancer does. What connects while there is none is
+ * let in by the next one.
+ */
+const startFront = async () => {
+  const sockets = new Set<net.Socket>()
+  const waiting: net.Socket[] = []
+  let behind: number | undefined
+  const join = (client: net.Socket, port: number): void => {
+    const upstream = net.connect(port, '127.0.0.1')
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from)
+      from.setNoDelay(true)
+      from.on('error', () => to.destroy())
+      from.on('close', () => {
+        sockets.delete(from)
+        to.destroySoon()
+      })
+    }
+    client.pipe(upstream).pipe(client)
+  }
+  const server = net.createServer({ allowHalfOpen: true }, (client) => {
+    if (behind === undefined) waiting.push(client)
+    else join(client, behind)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    /** Undefined: new connections wait. */
+    lead(port: number | undefined): void {
+      behind = port
+      if (port !== undefined) for (const client of waiting.splice(0)) join(client, port)
+    },
+    close(): void {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
+
+const ROUNDS = 2
+
+/** Sends go on while the gateway is drained and replaced, twice. */
+const drained: Behaviour['run'] = async ({ agent, told }) => {
+  const data = mkdtempSync(path.join(tmpdir(), 'sluice-drain-'))
+  const front = await startFront()
+  const start = () => startGateway({ data, listeners: [{ port: 0 }], advertise: `127.0.0.1:${front.port}` })
+  let gateway: RunningGateway = await start()
+  try {
+    front.lead(gateway.port)
+    const [topic, group] = [fresh('drained'), fresh('CG')]
+    const fields = { nameserver: `127.0.0.1:${front.port}`, group: fresh('PG'), topic }
+    allSent(await agent.produce({ ...fields, messages: numbered(4, 'warm') }))
+    const consumer = await agent.consume({ ...fields, group, from: 'first' })
+    must(await consumer.has(4, 15_000), () => `heard ${consumer.heard.length} of 4`)
+    let going = true
+    let count = 0
+    const sent: Sent[] = []
+    const sending = (async () => {
+      while (going) {
+        const messages = Array.from({ length: 10 }, () => ({ body: base64(`m${count++}`) }))
+        sent.push(...(await agent.produce({ ...fields, messages })))
+      }
+    })()
+    for (let round = 0; round < ROUNDS; round++) {
+      await pause(700)
+      front.lead(undefined)
+      const verdict = await gateway.drain({ leavingMs: 0, announceMs: 500, settleMs: 5_000 })
+      const { remoting } = verdict.byProtocol
+      must(remoting?.forced === 0, () => `forced ${remoting?.forced} of ${remoting?.told}`)
+      if (told) must((remoting?.obeyed ?? 0) > 0, () => `nobody obeyed: ${JSON.stringify(remoting)}`)
+      await gateway.close()
+      gateway = await start()
+      front.lead(gateway.port)
+    }
+    await pause(700)
+    going = false
+    await sending
+    allSent(sent)
+    const heard = () => new Set(consumer.heard.map(textOf))
+    await until(() => heard().size >= count + 4, 45_000)
+    const missing = Array.from({ length: count }, (_, n) => `m${n}`).filter((one) => !heard().has(one))
+    must(missing.length === 0, () => `${missing.length} of ${count} are lost: ${missing.slice(0, 10)}`)
+    await consumer.stop()
+    console.log(`     ${count} sent without an error, ${consumer.heard.length - heard().size} came twice`)
+  } finally {
+    front.close()
+    await gateway.close()
+    rmSync(data, { recursive: true, force: true })
+  }
+}
+
+export const draining: readonly Behaviour[] = [
+  { feature: 'drain', name: 'sends go on while the gateway is drained and replaced', run: drained },
+]
