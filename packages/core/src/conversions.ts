@@ -253,6 +253,10 @@ const protocolOf: Readonly<Record<Column, string>> = {
 /** Ids and birth are given by the gateway where a producer's wire has none: such a producer cannot lose them. */
 const given: ReadonlySet<Field> = new Set(['id', 'bornAt', 'bornHost'])
 
+/** What MQTT 3.1.1 has no place for, and what of it an MQTT producer can lose. */
+const bareFields = (Object.keys(conversions) as Field[]).filter((field) => conversions[field].mqtt3.lost)
+const bareAtHome = bareFields.filter((field) => !given.has(field))
+
 /** So long is an `original` that hints at a manner of delivery (MQTT's QoS) and says nothing: nobody misses it elsewhere. */
 const HINT_BYTES = 1
 
@@ -275,10 +279,7 @@ export const losses = (message: Message, column: Column): readonly Field[] => {
   const home = (message.via ?? 'remoting') === protocolOf[column]
   if (column !== 'mqtt3') return !home && present(message, 'original') ? ['original'] : none
   const lost: Field[] = []
-  for (const field of Object.keys(conversions) as Field[]) {
-    if (!conversions[field].mqtt3.lost || (home && given.has(field))) continue
-    if (present(message, field)) lost.push(field)
-  }
+  for (const field of home ? bareAtHome : bareFields) if (present(message, field)) lost.push(field)
   return lost
 }
 
