@@ -110,10 +110,12 @@ const whole = async (): Promise<void> => {
     await order('open', count)
     await settled(settleMs)
     each.push((rssKiB() - before) / count)
+    console.log(`round ${round + 1}: ${each[round]!.toFixed(1)} KiB a client`)
     await order('close', 0)
     await settled(settleMs)
   }
-  const sample = { kibEach: each[0]!, kibEachLast: each.at(-1)!, grew: each.at(-1)! / each[0]! }
+  const [first, last] = [each[0], each.at(-1)]
+  const streams = first !== undefined && last !== undefined && { kibEach: first, kibEachLast: last, grew: last / first }
   let pollCpuPercent: number | undefined
   if (polls > 0) {
     await order('poll', polls)
@@ -123,7 +125,7 @@ const whole = async (): Promise<void> => {
     pollCpuPercent = ((cpuMs() - spent) * 100) / pollsMs
   }
   for (const one of parts) one.kill()
-  console.log(JSON.stringify({ ...sample, ...(pollCpuPercent !== undefined && { pollCpuPercent }) }))
+  console.log(JSON.stringify({ ...streams, ...(pollCpuPercent !== undefined && { pollCpuPercent }) }))
   process.exit(0)
 }
 
