@@ -76,6 +76,7 @@ const drained: Behaviour['run'] = async ({ agent, told }) => {
     for (let round = 0; round < ROUNDS; round++) {
       await pause(700)
       front.lead(undefined)
+      const began = Date.now()
       const verdict = await gateway.drain({ leavingMs: 0, announceMs: 500, settleMs: 5_000 })
       const { remoting } = verdict.byProtocol
       must(remoting?.forced === 0, () => `forced ${remoting?.forced} of ${remoting?.told}`)
@@ -83,6 +84,7 @@ const drained: Behaviour['run'] = async ({ agent, told }) => {
       await gateway.close()
       gateway = await start()
       front.lead(gateway.port)
+      console.log(`     drained and replaced in ${Date.now() - began} ms`)
     }
     await pause(700)
     going = false

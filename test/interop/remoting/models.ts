@@ -114,7 +114,7 @@ export const models: readonly Behaviour[] = [
       await pause(500)
       await consumer.stop()
       const dead = await agent.consume({ nameserver, group: fresh('CG'), topic: `%DLQ%${group}`, from: 'first' })
-      must(await dead.has(2, 20_000), () => `heard ${dead.heard.length} of 2 dead letters`)
+      must(await dead.has(2, 40_000), () => `heard ${dead.heard.length} of 2 dead letters`)
       await dead.stop()
       same(dead.heard, ['m0', 'm1'])
     },

@@ -100,6 +100,7 @@ const node: Player = {
   },
   lacks: {
     timer: 'delays in milliseconds',
+    drain: 'a pause between the retries of a send: all four are over within 100 ms, on the connection that closes',
     stats: 'statistics',
     modes: 'oneway and batch sends',
     binary: 'binary headers',
