@@ -6,7 +6,7 @@ import { type RunningGateway, startGateway } from '@sluice/gateway'
 import { type Frame, request, response, splitRecords, viewRecord } from '@sluice/remoting'
 import { Wire } from '@sluice/testkit'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { consumer, popFields, RemotingClient, receiptFields } from '../../protocols/remoting/test/client.ts'
+import { consumer, popFields, RemotingClient, receiptFields, sendFields } from '../../protocols/remoting/test/client.ts'
 
 let data: string
 let gateway: RunningGateway
@@ -110,6 +110,50 @@ describe('remoting and the broker', () => {
     expect(textsOf(await pop(other, {}))).toEqual(['m3', 'm4'])
     const again = messagesOf(await pop(other, { pollTime: 5_000 }))
     expect(again.map(({ body, reconsumeTimes }) => [String(body), reconsumeTimes])).toEqual([['m2', 1]])
+  })
+
+  it('delivers of transactions what is committed, also by a client that does not name the topic', async () => {
+    const one = client()
+    const half = (id: string) =>
+      one.send('T', id, { f: 4, i: `UNIQ_KEY\x01${id}\x02TRAN_MSG\x01true\x02PGROUP\x01PG\x02` })
+    const end = async (id: string, commitOrRollback: number) => {
+      const { ext } = await half(id)
+      const commitLogOffset = Number.parseInt((ext.msgId ?? '').slice(16), 16)
+      const fields = { producerGroup: 'PG', tranStateTableOffset: ext.queueOffset ?? '', commitLogOffset, msgId: id }
+      return one.ask(request.endTransaction, { ...fields, commitOrRollback, transactionId: id })
+    }
+    expect((await end('committed', 8)).code).toBe(0)
+    expect((await end('undone', 12)).code).toBe(0)
+    await one.send('T', 'after')
+    const pulled = messagesOf(await one.pull('T', 'G', { sysFlag: 4, subscription: '*' }))
+    expect(pulled.map(({ body }) => String(body))).toEqual(['committed', 'after'])
+    expect(pulled[0]?.property('TRAN_MSG')).not.toBe('true')
+  })
+
+  it('brings a reply to the client that asked, and says so when there is none', async () => {
+    const [asker, replier] = [client(), client()]
+    await asker.heartbeat('c1', [], ['PG'])
+    const told = new Promise<Frame>((resolve) => asker.onAsked(resolve))
+    await asker.send('T', 'ask', { i: 'UNIQ_KEY\x01Q\x02CORRELATION_ID\x017\x02REPLY_TO_CLIENT\x01c1\x02' })
+    const [asked] = messagesOf(await replier.pull('T', 'G', { sysFlag: 4, subscription: '*' }))
+    expect([asked?.property('CLUSTER'), asked?.replyTo, asked?.correlationId]).toEqual([
+      'sluice',
+      '%INBOX%remoting/c1',
+      '7',
+    ])
+    const reply = (to: string) =>
+      replier.ask(
+        request.sendReplyMessageV2,
+        sendFields('sluice_REPLY_TOPIC', {
+          i: `UNIQ_KEY\x01R\x02MSG_TYPE\x01reply\x02CORRELATION_ID\x017\x02REPLY_TO_CLIENT\x01${to}\x02`,
+        }),
+        Buffer.from('answer'),
+      )
+    expect((await reply('c1')).code).toBe(0)
+    const { code, ext, body } = await told
+    expect([code, String(body)]).toEqual([request.pushReplyMessageToClient, 'answer'])
+    expect(ext.properties).toContain('CORRELATION_ID\x017')
+    expect((await reply('c9')).code).toBe(response.systemError)
   })
 
   it('tells the members of a group when others come and go', async () => {
