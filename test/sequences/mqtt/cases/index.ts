@@ -1,6 +1,19 @@
 import type { Case } from '../case.ts'
+import { connecting } from './connect.ts'
 import { framing } from './framing.ts'
 import { properties } from './properties.ts'
+import { publishing } from './publishing.ts'
+import { sessions } from './sessions.ts'
+import { subscribing } from './subscribing.ts'
 import { texts } from './text.ts'
 
-export const cases: readonly Case[] = [...framing, ...properties, ...texts]
+/** Those that wait for something first. */
+export const cases: readonly Case[] = [
+  ...sessions,
+  ...connecting,
+  ...publishing,
+  ...subscribing,
+  ...framing,
+  ...properties,
+  ...texts,
+]
