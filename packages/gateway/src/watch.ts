@@ -46,66 +46,50 @@ const watchDrain = (metrics: Metrics, { drain }: Watched): void => {
   metrics.total('sluice_drain_returned_total', 'Deliveries that a drain gave back.', tallies('returned'))
 }
 
-const watchBroker = (metrics: Metrics, { broker }: Watched): void => {
-  type Stats = ReturnType<Broker['stats']>
-  const read = (of: (stats: Stats) => number) => () => [[{}, of(broker.stats())] as const]
-  metrics.gauge(
-    'sluice_topics',
-    'Topics of the embedded broker.',
-    read(({ topics }) => topics),
-  )
-  metrics.gauge(
-    'sluice_groups',
-    'Consumer groups of the embedded broker.',
-    read(({ groups }) => groups),
-  )
-  metrics.gauge(
-    'sluice_inboxes',
-    'Inboxes of the embedded broker.',
-    read(({ inboxes }) => inboxes),
-  )
-  metrics.gauge(
-    'sluice_broker_parked',
-    'Reads and pops that wait in the broker.',
-    read(({ parked }) => parked),
-  )
-  metrics.gauge(
-    'sluice_log_segments',
-    'Files of the log.',
-    read(({ segments }) => segments),
-  )
-  metrics.gauge(
-    'sluice_log_bytes',
-    'Size of the log.',
-    read(({ start, end }) => end - start),
-  )
-  metrics.gauge(
-    'sluice_log_start_bytes',
-    'First position of the log.',
-    read(({ start }) => start),
-  )
-  metrics.gauge(
-    'sluice_log_end_bytes',
-    'Last position of the log.',
-    read(({ end }) => end),
-  )
-  metrics.total(
-    'sluice_log_syncs_total',
-    'Times that the log was made durable.',
-    read(({ syncs }) => syncs),
-  )
-  const unreadable = 'Bytes of the log that failed their check at the start.'
-  metrics.gauge(
+type BrokerFigure = readonly [
+  kind: 'gauge' | 'total',
+  name: string,
+  help: string,
+  read: (stats: ReturnType<Broker['stats']>) => number,
+]
+
+const brokerFigures: readonly BrokerFigure[] = [
+  ['gauge', 'sluice_topics', 'Topics of the embedded broker.', ({ topics }) => topics],
+  ['gauge', 'sluice_groups', 'Consumer groups of the embedded broker.', ({ groups }) => groups],
+  ['gauge', 'sluice_inboxes', 'Inboxes of the embedded broker.', ({ inboxes }) => inboxes],
+  ['gauge', 'sluice_broker_parked', 'Reads and pops that wait in the broker.', ({ parked }) => parked],
+  ['gauge', 'sluice_delayed_messages', 'Messages that wait for their time.', ({ delayed }) => delayed],
+  ['total', 'sluice_timed_messages_total', 'Messages delivered at their time.', ({ timed }) => timed],
+  ['total', 'sluice_timed_late_seconds_total', 'How late those were, together.', ({ lateMs }) => lateMs / 1_000],
+  ['gauge', 'sluice_timed_late_seconds_max', 'How late the latest of them was.', ({ lateMsMax }) => lateMsMax / 1_000],
+  ['gauge', 'sluice_half_messages', 'Transactions without a decision.', ({ halves }) => halves],
+  [
+    'total',
+    'sluice_undecided_total',
+    'Transactions that nobody decided and that were parked.',
+    ({ undecided }) => undecided,
+  ],
+  ['gauge', 'sluice_log_segments', 'Files of the log.', ({ segments }) => segments],
+  ['gauge', 'sluice_log_bytes', 'Size of the log.', ({ start, end }) => end - start],
+  ['gauge', 'sluice_log_start_bytes', 'First position of the log.', ({ start }) => start],
+  ['gauge', 'sluice_log_end_bytes', 'Last position of the log.', ({ end }) => end],
+  ['total', 'sluice_log_syncs_total', 'Times that the log was made durable.', ({ syncs }) => syncs],
+  [
+    'gauge',
     'sluice_log_unreadable_bytes',
-    unreadable,
-    read(({ unreadableBytes }) => unreadableBytes),
-  )
-  const failed = '1 when the disk has failed: nothing is acknowledged any more.'
-  metrics.gauge(
+    'Bytes of the log that failed their check at the start.',
+    ({ unreadableBytes }) => unreadableBytes,
+  ],
+  [
+    'gauge',
     'sluice_log_failed',
-    failed,
-    read((stats) => Number(stats.failed)),
-  )
+    '1 when the disk has failed: nothing is acknowledged any more.',
+    ({ failed }) => Number(failed),
+  ],
+]
+
+const watchBroker = (metrics: Metrics, { broker }: Watched): void => {
+  for (const [kind, name, help, read] of brokerFigures) metrics[kind](name, help, () => [[{}, read(broker.stats())]])
 }
 
 const RESOLUTION_MS = 20
