@@ -6,6 +6,7 @@ import { ours } from './ours.ts'
 import { fetched, freePorts, jvm, rocketmq } from './rocketmq/rocketmq.ts'
 
 const load = new URL('./grpc/load.ts', import.meta.url)
+const remoting = new URL('./remoting/load.ts', import.meta.url)
 const echoServer = fileURLToPath(new URL('./grpc/echo.ts', import.meta.url))
 const DEPTHS = [1, 32, 128]
 
@@ -54,7 +55,9 @@ const proxy: Contender = {
   async start(stage) {
     const why = fetched()
     if (why !== undefined) return why
-    const { broker, namesrv, home } = await rocketmq(stage, 'ASYNC_FLUSH')
+    const { broker, port, namesrv, home } = await rocketmq(stage, 'ASYNC_FLUSH')
+    // The proxy makes no topics; a send to the broker does.
+    await stage.load(remoting, { port, topic: 'bench', kind: 'send', inflight: 1, warmMs: 0, runMs: 100 })
     const first = await freePorts(2)
     const file = join(home, 'conf/rmq-proxy.json')
     writeFileSync(
@@ -62,6 +65,7 @@ const proxy: Contender = {
       JSON.stringify({
         rocketMQClusterName: 'peers',
         namesrvAddr: namesrv,
+        enableTopicMessageTypeCheck: false,
         grpcServerPort: first,
         remotingListenPort: first + 1,
       }),
