@@ -112,7 +112,7 @@ interface Received {
 
 const polling = packed(types.receive, {
   group,
-  message_queue: { topic, id: 0, broker: { name: 'sluice-0' } },
+  message_queue: { topic, id: 0 },
   filter_expression: { type: 1, expression: '*' },
   batch_size: BATCH,
   invisible_duration: { seconds: 60 },
