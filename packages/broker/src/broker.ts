@@ -267,7 +267,7 @@ class LogBroker implements Broker {
       case 'leave':
         return this.#leave(command, context)
       case 'admin':
-        return admin(core, command)
+        return command.action.do === 'ask' ? this.#members.ask(command.action) : admin(core, command)
       case 'endTransaction':
         return this.#transactions.end(command)
       case 'recall':

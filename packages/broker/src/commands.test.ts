@@ -392,6 +392,14 @@ describe('commands', () => {
       ['a', 'b'],
       [],
     ])
+    bench.broker.onNotice(async (to, notice) => ({ to, notice }))
+    const notice = { kind: 'probe', ask: 'status' } as const
+    const asked = await admin<'ask'>({ do: 'ask', client: 'a', notice })
+    expect(asked.answer).toMatchObject({ to: { session: expect.any(String) }, notice })
+    expect(await faultOf(admin<'ask'>({ do: 'ask', client: 'nobody', notice }))).toEqual({
+      code: 'notFound',
+      about: 'members',
+    })
     const assign = async (client: string, strategy: string, model: 'cluster' | 'broadcast' = 'cluster') =>
       (
         await bench.run<'assign'>({ kind: 'assign', topic: 'T', group: 'g', strategy, model }, contextOf(client))

@@ -1,4 +1,13 @@
-import { type CommandOf, type Context, Fault, type Member, type Queue, type Replies } from '@sluice/core'
+import {
+  type AdminAction,
+  type AdminResults,
+  type CommandOf,
+  type Context,
+  Fault,
+  type Member,
+  type Queue,
+  type Replies,
+} from '@sluice/core'
 import type { Core } from './core.ts'
 import { unsupported } from './errors.ts'
 import type { GroupState } from './groups.ts'
@@ -93,6 +102,14 @@ export class Members {
   produces(group: string): boolean {
     for (const { member } of this.#joined.values()) if (member.member.produces.includes(group)) return true
     return false
+  }
+
+  /** Puts a question to a client, at the connection of its that was heard of last. @throws Fault 'notFound' about 'members' */
+  async ask({ client, notice }: Extract<AdminAction, { do: 'ask' }>): Promise<AdminResults['ask']> {
+    const known = [...this.#joined.values()].map(({ member }) => member).filter((member) => member.client === client)
+    const last = known.sort((a, b) => b.seenAt - a.seenAt)[0]
+    if (!last) throw new Fault('notFound', `no client ${client.slice(0, 255)} is here`, { about: 'members' })
+    return { answer: await this.#core.notify({ session: last.session }, notice) }
   }
 
   members({ group }: CommandOf<'members'>): Replies['members'] {
