@@ -23,7 +23,7 @@ export const consuming: readonly Behaviour[] = [
       must(one?.properties.color === 'red' && one.properties.size === '7', () => JSON.stringify(one?.properties))
       must(one?.msgId === results[0]?.msgId, () => `message id ${one?.msgId} instead of ${results[0]?.msgId}`)
       must(one?.queueId === results[0]?.queueId && one?.queueOffset === results[0]?.queueOffset, () => 'another queue')
-      must(one?.bornHost === '127.0.0.1', () => `born at ${one?.bornHost}`)
+      must(one?.bornHost.split(':')[0] === '127.0.0.1', () => `born at ${one?.bornHost}`)
     },
   },
   {

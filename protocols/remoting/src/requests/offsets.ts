@@ -41,7 +41,10 @@ const isAbsent = (fault: Fault, topic: string): boolean =>
 
 const lastSince = (group: string, topic: string, desk: Desk): number | undefined => {
   const consumer = desk.member.consumes.find((one) => one.group === group)
-  return consumer?.from === 'max' && !topic.startsWith(RETRY) ? desk.subscribedAt(group, topic) : undefined
+  // A consumer that pulls by itself says the end whatever it wants.
+  return consumer?.from === 'max' && consumer.mode === 'push' && !topic.startsWith(RETRY)
+    ? desk.subscribedAt(group, topic)
+    : undefined
 }
 
 /** UPDATE_CONSUMER_OFFSET (15). */
