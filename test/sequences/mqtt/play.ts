@@ -143,13 +143,13 @@ class Client {
 /** The connections of one case. A client that is connected anew keeps what it was sent. */
 export class Play {
   readonly version: Version
-  readonly #port: number
+  readonly port: number
   readonly #clients: Map<string, Client>
   readonly #all: Client[]
 
   constructor(port: number, version: Version, clients = new Map<string, Client>(), all: Client[] = []) {
     this.version = version
-    this.#port = port
+    this.port = port
     this.#clients = clients
     this.#all = all
   }
@@ -159,14 +159,14 @@ export class Play {
   }
 
   renew(who: string): Client {
-    const client = new Client(this.#port, this.version, this.#clients.get(who)?.publishes ?? [])
+    const client = new Client(this.port, this.version, this.#clients.get(who)?.publishes ?? [])
     this.#clients.set(who, client)
     this.#all.push(client)
     return client
   }
 
   as(version: Version): Play {
-    return new Play(this.#port, version, this.#clients, this.#all)
+    return new Play(this.port, version, this.#clients, this.#all)
   }
 
   end(): void {

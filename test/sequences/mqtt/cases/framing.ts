@@ -204,7 +204,7 @@ const shortConnect = both((version) => {
     .map((length) =>
       rejects(
         version,
-        version === 5 ? ['3.1.4-1', '3.1.2-9', '3.1.3-1'] : ['3.1.4-1', '3.1.2-9', '3.1.3-1'],
+        version === 5 ? ['3.1.4-1', '3.1.2-9', '3.1.3-1'] : ['3.1.4-1', '3.1.2-9', '3.1.3-1', '3.2.2-6'],
         `CONNECT ends after ${length} of its bytes`,
         (n) => packet(0x10, whole(n).subarray(2, 2 + length)),
         [0x81, 0x82, 0x84, 0x90],

@@ -1,11 +1,13 @@
 import type { Case } from '../case.ts'
 import { connecting } from './connect.ts'
+import { rightForms } from './forms.ts'
 import { framing } from './framing.ts'
 import { properties } from './properties.ts'
 import { publishing } from './publishing.ts'
 import { sessions } from './sessions.ts'
 import { subscribing } from './subscribing.ts'
 import { texts } from './text.ts'
+import { web } from './web.ts'
 
 /** Those that wait for something first. */
 export const cases: readonly Case[] = [
@@ -13,6 +15,8 @@ export const cases: readonly Case[] = [
   ...connecting,
   ...publishing,
   ...subscribing,
+  ...web,
+  ...rightForms,
   ...framing,
   ...properties,
   ...texts,
