@@ -19,11 +19,13 @@ export interface Player {
   readonly told?: true
   /** What its API does not have. */
   readonly lacks: Partial<Record<Feature, string>>
+  /** What should pass and does not yet: out of the ci profile, red in the full one. */
+  readonly open?: Partial<Record<Feature, string>>
 }
 
-const java = (release: string, lacks: Player['lacks'], told?: true): Player => ({
+const java = (release: string, lacks: Player['lacks'], more: Pick<Player, 'told' | 'open'>): Player => ({
   name: `rocketmq-client ${release}`,
-  ...(told && { told }),
+  ...more,
   start: (options = []) => startAgent(options, release),
   lacks,
 })
@@ -100,7 +102,6 @@ const node: Player = {
   },
   lacks: {
     timer: 'delays in milliseconds',
-    drain: 'a pause between the retries of a send: all four are over within 100 ms, on the connection that closes',
     stats: 'statistics',
     modes: 'oneway and batch sends',
     binary: 'binary headers',
@@ -115,15 +116,23 @@ const node: Player = {
     probes: 'questions to consumers',
     recall: 'recall',
   },
+  open: {
+    dead: 'it hears nothing of its dead letter topic; why is not known',
+    drain: 'its four tries are over within 100 ms, all on the connection that closes',
+  },
 }
 
 export const players: readonly Player[] = [
-  java('5.5.0', {}, true),
-  java('4.9.8', {
-    timer: 'Message.setDelayTimeMs',
-    pop: 'DefaultMQPushConsumer.setClientRebalance',
-    recall: 'MQProducer.recallMessage',
-  }),
+  java('5.5.0', {}, { told: true }),
+  java(
+    '4.9.8',
+    {
+      timer: 'Message.setDelayTimeMs',
+      pop: 'DefaultMQPushConsumer.setClientRebalance',
+      recall: 'MQProducer.recallMessage',
+    },
+    { open: { drain: 'a request that crosses our FIN waits for its whole timeout, and some fail' } },
+  ),
   go,
   node,
 ]
