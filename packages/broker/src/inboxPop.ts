@@ -178,7 +178,7 @@ const takeOnce = async (
     const record = records[index]
     const expiresAt = record && core.view(record, one.pointer.place).expiresAt
     // A client that has the message already is told to the end, however old it is.
-    const over = expiresAt !== undefined && expiresAt <= now && !one.slot?.received
+    const over = expiresAt !== undefined && expiresAt <= now && one.attempt === 1 && !one.slot?.received
     if (record && !over) kept.push({ ...one, record })
     else gone.push(one)
   })

@@ -58,7 +58,7 @@ export const CLIENT_ID_MAX = 512
 export const WINDOW_MAX = 256
 const WINDOW_3 = 100
 /** Below it a client gets no reason strings. */
-const TEXTS_FROM = 1_024
+export const TEXTS_FROM = 1_024
 
 /** What a CONNECT comes to. */
 export interface Terms {

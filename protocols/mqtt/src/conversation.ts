@@ -42,6 +42,13 @@ type State =
   | { readonly at: 'leaving'; readonly client: Client } // still served, nothing new is begun
   | { readonly at: 'closed'; readonly left: Promise<void> }
 
+/** [MQTT-3.2.2-19, MQTT-3.14.2-3] no text that might make a last word too large for its reader */
+const withoutText = (packet: Outbound): Outbound => {
+  if (packet.cmd !== 'connack' && packet.cmd !== 'disconnect') return packet
+  const { reasonString: _, ...properties } = packet.properties ?? {}
+  return { ...packet, properties } as Outbound
+}
+
 const takenOver = () => new Fault('conflict', 'another connection has this client id')
 
 export class MqttConversation implements Conversation<Frame>, Holder {
@@ -51,6 +58,8 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   #state: State = { at: 'waiting' }
   /** Of the client; unknown before its CONNECT. */
   #version: Version | undefined
+  /** Bytes of a packet that the client takes. */
+  #packetMax = Number.POSITIVE_INFINITY
   /** When the last packet came. */
   #heard: EpochMs
   /** Once the client is in: leaves its session. */
@@ -106,7 +115,8 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   }
 
   #frame(packet: Outbound | undefined): Frame | undefined {
-    return packet && this.#version !== undefined ? { version: this.#version, packet } : undefined
+    if (!packet || this.#version === undefined) return undefined
+    return { version: this.#version, packet: this.#packetMax < TEXTS_FROM ? withoutText(packet) : packet }
   }
 
   get unsettled(): number {
@@ -122,6 +132,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
 
   #connect(connect: Connect): Promise<void> {
     this.#version = connect.protocolVersion
+    this.#packetMax = connect.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
     const joining: Joining = { at: 'joining', early: [], bytes: 0, told: false, done: Promise.resolve() }
     this.#state = joining
     joining.done = this.#join(connect, joining)
