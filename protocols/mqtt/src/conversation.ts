@@ -10,7 +10,7 @@ import {
 } from '@sluice/core'
 import { type Client, createClient, leaveInbox, type Mouth } from './client.ts'
 import type { Holder } from './clients.ts'
-import { toConnack, toCredentials, toTerms } from './connect.ts'
+import { TEXTS_FROM, toConnack, toCredentials, toTerms } from './connect.ts'
 import { violation } from './cursor.ts'
 import { Exchange } from './exchange.ts'
 import { dismissal, refusal } from './faults.ts'
