@@ -177,12 +177,12 @@ export class Play {
 let plays = 0
 
 /** @throws Error: where it went otherwise */
-export const play = async (one: Case, ports: Ports): Promise<void> => {
+export const play = async (one: Case, ports: Ports, patience = PATIENCE_MS): Promise<void> => {
   const game = new Play(ports[one.at ?? 'plain'], one.version)
   let at = 0
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('nothing came')), PATIENCE_MS)
+    timer = setTimeout(() => reject(new Error('nothing came')), patience)
   })
   const work = async () => {
     for (const step of one.steps(`s${++plays}`)) {

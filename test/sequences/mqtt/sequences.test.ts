@@ -9,6 +9,8 @@ import { statements } from './statements.ts'
 
 /** Cases at a time. */
 const AT_ONCE = 96
+/** Of a test; a case has its own. */
+const LIMIT_MS = 20_000
 
 const nameOf = ({ version, name }: Case): string => `${version === 5 ? '5.0' : '3.1.1'}: ${name}`
 
@@ -28,7 +30,7 @@ beforeAll(async () => {
   for (const one of wanted) {
     const result = (async () => {
       await turn()
-      await play(one, gateways.ports).finally(() => {
+      await play(one, gateways.ports, known.has(nameOf(one)) || only !== undefined ? 3_000 : undefined).finally(() => {
         const next = waiting.shift()
         if (next) next()
         else free++
@@ -43,8 +45,8 @@ afterAll(() => gateways?.close())
 describe('MQTT sequences', () => {
   for (const one of wanted) {
     const name = nameOf(one)
-    if (known.has(name)) it.fails(name, () => results.get(one))
-    else it(name, () => results.get(one))
+    if (known.has(name)) it.fails(name, () => results.get(one), LIMIT_MS)
+    else it(name, () => results.get(one), LIMIT_MS)
   }
 
   it('have names of their own', () => {

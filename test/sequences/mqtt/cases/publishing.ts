@@ -158,6 +158,22 @@ const named = both((version) =>
 )
 
 const order = both((version) => [
+  works(version, ['4.6.0-2', '4.6.0-3'], 'a refusal does not overtake what is stored before it', (n) => [
+    join('a', n),
+    send(
+      'a',
+      ...[1, 2, 3, 4, 5, 6].map((id) =>
+        publish(version, id % 2 === 0 ? '$SYS/no' : `seq/${n}`, { qos: id < 4 ? 1 : 2, id }),
+      ),
+    ),
+    ...[1, 2, 3, 4, 5, 6].map((id) =>
+      get('a', {
+        type: id < 4 ? 'puback' : 'pubrec',
+        id,
+        ...(version === 5 && { reason: id % 2 === 0 ? 0x87 : [0, 0x10] }),
+      }),
+    ),
+  ]),
   ...([1, 2] as const).map((qos) =>
     works(
       version,
