@@ -45,7 +45,7 @@ afterAll(() => gateways?.close())
 describe('MQTT sequences', () => {
   for (const one of wanted) {
     const name = nameOf(one)
-    if (known.has(name)) it.fails(name, () => results.get(one), LIMIT_MS)
+    if (known.has(name) && only === undefined) it.fails(name, () => results.get(one), LIMIT_MS)
     else it(name, () => results.get(one), LIMIT_MS)
   }
 
