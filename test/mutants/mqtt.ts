@@ -325,7 +325,7 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
     'translate.ts',
     'return granted < published ? granted : published',
     'return published',
-    '3.1.1: QoS 2 to a subscription of QoS 0',
+    '3.1.1: QoS 2 to a subscription of QoS 1',
   ],
   [
     'RETAIN as published',
@@ -412,13 +412,6 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
     '5.0: another method in the answer',
   ],
   [
-    'the older client stays',
-    'clients.ts',
-    'if (older && older.holder !== holder) await older.holder.yield()',
-    '',
-    '3.1.1: the newer client ends the older one',
-  ],
-  [
     'aliases above what the client takes',
     'aliases.ts',
     'this.#numbers.size < this.#max ?',
@@ -427,7 +420,7 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   ],
   [
     'will delay is not looked at',
-    'client.ts',
+    'opening.ts',
     'after: (will.properties?.willDelayInterval ?? 0) * 1000,',
     'after: 0,',
     '5.0: a will waits for its delay',
