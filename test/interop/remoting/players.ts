@@ -117,6 +117,7 @@ const node: Player = {
     recall: 'recall',
   },
   open: {
+    early: 'it misses the first messages now and then',
     dead: 'it hears nothing of its dead letter topic; why is not known',
     drain: 'its four tries are over within 100 ms, all on the connection that closes',
   },
