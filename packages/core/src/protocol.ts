@@ -119,7 +119,10 @@ export interface Credentials {
   readonly secret?: Buffer
   /** Remoting, gRPC, ApsaraMQ HTTP and MQTT alike. */
   readonly signed?: { readonly algorithm: 'hmac-sha1'; readonly content: Buffer; readonly digest: Buffer }
-  /** SASL SCRAM, MQTT 5 AUTH. */
+  /**
+   * SASL SCRAM, MQTT 5 AUTH: says something to the client and resolves with its answer. A last word that needs none is
+   * asked without awaiting: it travels with the acceptance.
+   */
   readonly exchange?: (challenge: Buffer) => Promise<Buffer>
 }
 
