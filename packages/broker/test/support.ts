@@ -1,3 +1,4 @@
+import { cpSync, rmSync } from 'node:fs'
 import { cp, mkdtemp, rm, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -83,6 +84,18 @@ export const message = (topic: string, body: string | Buffer, more: Partial<Mess
 })
 
 /** A broker that can be closed and opened again, with short words for the commands of tests. */
+/** In one turn, so that the broker goes on with nothing meanwhile; false: a file that was on its way went during the copy. */
+const copied = (from: string, to: string): boolean => {
+  rmSync(to, { recursive: true, force: true })
+  try {
+    cpSync(from, to, { recursive: true, filter: (path) => !path.endsWith('/lock') })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return false
+  }
+}
+
 export class Bench {
   readonly clock = new TestClock()
   readonly lines: { level: string; event: string; fields: object | undefined }[] = []
@@ -120,9 +133,7 @@ export class Bench {
   async kill(options: Partial<BrokerOptions> = {}): Promise<void> {
     const before = this.broker
     const dir = await mkdtemp(join(tmpdir(), 'sluice-broker-'))
-    const copy = () => cp(this.dir, dir, { recursive: true, filter: (path) => !path.endsWith('/lock') })
-    // A checkpoint may be renamed while it is copied.
-    await copy().catch(copy).catch(copy)
+    while (!copied(this.dir, dir)) await turn()
     await before.close()
     await rm(this.dir, { recursive: true, force: true })
     this.dir = dir
