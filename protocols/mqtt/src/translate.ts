@@ -5,6 +5,7 @@ import {
   type EpochMs,
   Fault,
   type Field,
+  inflate,
   joinPath,
   losses,
   type Message,
@@ -14,7 +15,6 @@ import {
   takeReserved,
   tellsBirth,
 } from '@sluice/core'
-import { plainBody } from './bodies.ts'
 import { toData, toText } from './correlation.ts'
 import { type Extras, isPlain, readExtras, writeExtras } from './extras.ts'
 import type { MessageProperties, Publish, QoS, UserProperty, Version, Will } from './packets.ts'
@@ -115,7 +115,7 @@ export const toPublish = (delivered: Delivered, version: Version, now: EpochMs):
   const publish: Publish = {
     cmd: 'publish',
     topic,
-    payload: plainBody(message),
+    payload: inflate(message).body,
     qos,
     dup: qos > 0 && attempt > 1,
     retain: delivered.retained === true || (message.retain === true && notes.some(({ rap }) => rap)),
