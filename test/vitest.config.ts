@@ -12,6 +12,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     reporters: process.env.CI ? ['./test/run/reporter.ts'] : ['default'],
+    setupFiles: ['test/run/seed.ts'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
   },

@@ -117,7 +117,7 @@ const fieldNames: ReadonlySet<string> = new Set(Object.values(names))
 
 /** Names of model fields that stand among application properties come back there only where that is their place. */
 const staysProperty = (name: string, value: string, fields: Partial<Message>): boolean => {
-  if (name === names.keys) return fields.keys?.join(' ') === value
+  if (name === names.keys) return value !== '' && fields.keys?.join(' ') === value
   if (name === names.path) return fields.path !== undefined
   return name === names.traceparent || (name === names.retain && fields.retain === true)
 }

@@ -208,6 +208,11 @@ describe('a message of an AMQP producer', () => {
     expect(published(...sections).original !== undefined).toBe(kept)
   })
 
+  it('whose key says nothing keeps it all the same', () => {
+    const bytes = Buffer.concat([application([['x-mq-key', '']]), data('')])
+    expect(payload(stored(toMessage(bytes, TO, NOW).message)).subarray(-bytes.length)).toEqual(bytes)
+  })
+
   it('loses its types, not its content, when they would take too much', () => {
     const large = application(
       Array.from({ length: 600 }, (_, n) => [`name-${n}-${'x'.repeat(20)}`, { type: 'int', value: n }]),
