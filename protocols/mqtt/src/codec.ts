@@ -38,24 +38,28 @@ class MqttDecoder implements Decoder<Frame> {
     return this.#framing.buffered
   }
 
-  /** What is wrong with a CONNECT is told to the conversation as well: it may have an answer in the client's version. */
   decode(chunk: Buffer, emit: (frame: Frame) => void): void {
-    this.#framing.cut(chunk, this.#max, this.#opening, (bytes, header) => {
-      const first = bytes[0]!
-      const body = bytes.subarray(header)
-      if (this.#version !== undefined) return emit(this.#packet(first, body, bytes, this.#version))
-      const { version, fault } = readVersion(body)
-      this.#version = version
-      let connect: Inbound
-      try {
-        if (fault) throw fault
-        connect = this.#packet(first, body, bytes, version)
-      } catch (error) {
-        if (Fault.is(error)) emit({ cmd: 'rejected', version, fault: error })
-        throw error
-      }
-      emit(connect)
+    this.#framing.cut(chunk, this.#max, this.#opening, (bytes, from, body, to) => {
+      if (this.#version === undefined) return this.#first(bytes.subarray(from, to), body - from, emit)
+      emit(
+        readPlain(bytes[from]!, bytes, body, to, this.#version) ?? this.#packet(bytes, from, body, to, this.#version),
+      )
     })
+  }
+
+  /** What is wrong with a CONNECT is told to the conversation as well: it may have an answer in the client's version. */
+  #first(bytes: Buffer, header: number, emit: (frame: Frame) => void): void {
+    const { version, fault } = readVersion(bytes.subarray(header))
+    this.#version = version
+    let connect: Inbound
+    try {
+      if (fault) throw fault
+      connect = this.#packet(bytes, 0, header, bytes.length, version)
+    } catch (error) {
+      if (Fault.is(error)) emit({ cmd: 'rejected', version, fault: error })
+      throw error
+    }
+    emit(connect)
   }
 
   readonly #max = (): number =>
@@ -63,10 +67,11 @@ class MqttDecoder implements Decoder<Frame> {
 
   readonly #opening = (first: number): void => checkHeader(first, this.#version)
 
-  #packet(first: number, body: Buffer, bytes: Buffer, version: Version): Inbound {
-    const { user, willUser } = checkPacket(first, body, version)
+  #packet(bytes: Buffer, from: number, body: number, to: number, version: Version): Inbound {
+    const first = bytes[from]!
+    const { user, willUser } = checkPacket(first, bytes.subarray(body, to), version)
     const parser = first >> 4 === types.connect ? new WholeParser() : shared[version]
-    return readPlain(first, body, version) ?? ordered(parser.parse(bytes), user, willUser)
+    return ordered(parser.parse(bytes.subarray(from, to)), user, willUser)
   }
 }
 

@@ -2,10 +2,10 @@ import type { Protocol } from '@sluice/core'
 import { type FakeGateway, fakeGateway, serverOf, turns } from '@sluice/testkit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { enter as enterAt, type TestClient, type Version } from '../test/client.ts'
-import { toSettings } from './connect.ts'
 import { SHAPES_MAX, withId } from './encodings.ts'
 import { createHouse, type House } from './house.ts'
 import mqtt, { type MqttOptions } from './index.ts'
+import { toSettings } from './options.ts'
 import { startServer } from './server.ts'
 
 let gateway: FakeGateway

@@ -4,57 +4,34 @@ import { malformed } from './cursor.ts'
 /** Type and flags, then a remaining length of 1 to 4 bytes. */
 const HEADER_MAX = 5
 const FIRST_HOLD = 64
+const none = Buffer.alloc(0)
 
 /** Looks at the first byte of a packet before anything else of it is taken. @throws Fault */
 export type Opening = (first: number) => void
 
-/**
- * u8 type and flags · remaining length, 1 to 4 bytes of 7 bits, lowest first, in the shortest form [MQTT-1.5.5-1] · body
- * @returns bytes of the whole packet and of its header, or undefined while the length is not complete
- * @throws Fault 'malformed', 'tooLarge'
- */
-const measure = (
-  bytes: Buffer,
-  from: number,
-  to: number,
-  max: number,
-): { readonly total: number; readonly header: number } | undefined => {
-  let remaining = 0
-  for (let at = from + 1; at < to; at++) {
-    const byte = bytes[at]!
-    const index = at - from - 1
-    remaining += (byte & 0x7f) * 128 ** index
-    // Bytes of a length only add: what is too much already stays too much.
-    if (remaining > max) throw new Fault('tooLarge', `a packet has at most ${max} bytes`)
-    if (byte & 0x80) {
-      if (index === 3) throw malformed('a remaining length of five bytes')
-      continue
-    }
-    if (byte === 0 && index > 0) throw malformed('a remaining length is not in its shortest form')
-    const header = index + 2
-    if (header + remaining > max) throw new Fault('tooLarge', `a packet has at most ${max} bytes`)
-    return { total: header + remaining, header }
-  }
-  return undefined
-}
+/** Told of a packet in `bytes`: where it begins, where its body begins, where it ends. */
+export type Cut = (bytes: Buffer, from: number, body: number, to: number) => void
 
 /**
  * Cuts a byte stream into packets. What is not complete is gathered in one buffer that doubles, so that single bytes
  * cost no more than a copy each and an announcement alone costs nothing.
  */
 export class Framing {
-  #held: Buffer = Buffer.alloc(0)
+  #held: Buffer = none
   #have = 0
+  /** Of the packet that was measured last. */
+  #header = 0
+  #total = 0
 
   get buffered(): number {
     return this.#have
   }
 
   /**
-   * `max`: of a packet, asked anew for each. `packet` gets a slice: of the chunk, or of a buffer that is not used again.
+   * `max`: of a packet, asked anew for each. `packet` gets a place in the chunk, or in a buffer that is not used again.
    * @throws Fault 'malformed', 'tooLarge', and what `opening` and `packet` throw
    */
-  cut(chunk: Buffer, max: () => number, opening: Opening, packet: (bytes: Buffer, header: number) => void): void {
+  cut(chunk: Buffer, max: () => number, opening: Opening, packet: Cut): void {
     let at = 0
     if (this.#have > 0) {
       const took = this.#complete(chunk, max(), packet)
@@ -63,30 +40,56 @@ export class Framing {
     }
     while (at < chunk.length) {
       opening(chunk[at]!)
-      const size = measure(chunk, at, chunk.length, max())
-      if (!size || chunk.length - at < size.total) return this.#hold(chunk, at, chunk.length, size?.total ?? FIRST_HOLD)
-      packet(chunk.subarray(at, at + size.total), size.header)
-      at += size.total
+      const known = this.#measure(chunk, at, chunk.length, max())
+      const total = known ? this.#total : FIRST_HOLD
+      if (!known || chunk.length - at < total) return this.#hold(chunk, at, chunk.length, total)
+      packet(chunk, at, at + this.#header, at + total)
+      at += total
     }
   }
 
+  /**
+   * u8 type and flags · remaining length, 1 to 4 bytes of 7 bits, lowest first, in the shortest form [MQTT-1.5.5-1] · body
+   * @returns false: the length is not complete
+   * @throws Fault 'malformed', 'tooLarge'
+   */
+  #measure(bytes: Buffer, from: number, to: number, max: number): boolean {
+    let remaining = 0
+    for (let at = from + 1; at < to; at++) {
+      const byte = bytes[at]!
+      const index = at - from - 1
+      remaining += (byte & 0x7f) * 128 ** index
+      // Bytes of a length only add: what is too much already stays too much.
+      if (remaining > max) throw new Fault('tooLarge', `a packet has at most ${max} bytes`)
+      if (byte & 0x80) {
+        if (index === 3) throw malformed('a remaining length of five bytes')
+        continue
+      }
+      if (byte === 0 && index > 0) throw malformed('a remaining length is not in its shortest form')
+      this.#header = index + 2
+      this.#total = this.#header + remaining
+      if (this.#total > max) throw new Fault('tooLarge', `a packet has at most ${max} bytes`)
+      return true
+    }
+    return false
+  }
+
   /** How many bytes of the chunk the held packet took; undefined: all, and it is still not complete. */
-  #complete(chunk: Buffer, max: number, packet: (bytes: Buffer, header: number) => void): number | undefined {
+  #complete(chunk: Buffer, max: number, packet: Cut): number | undefined {
     let at = 0
-    let size = measure(this.#held, 0, Math.min(this.#have, HEADER_MAX), max)
-    while (!size) {
+    while (!this.#measure(this.#held, 0, Math.min(this.#have, HEADER_MAX), max)) {
       if (at === chunk.length) return undefined
       this.#hold(chunk, at, at + 1, FIRST_HOLD)
       at++
-      size = measure(this.#held, 0, Math.min(this.#have, HEADER_MAX), max)
     }
-    const take = Math.min(size.total - this.#have, chunk.length - at)
-    this.#hold(chunk, at, at + take, size.total)
-    if (this.#have < size.total) return undefined
-    const bytes = this.#held.subarray(0, this.#have)
-    this.#held = Buffer.alloc(0)
+    const total = this.#total
+    const take = Math.min(total - this.#have, chunk.length - at)
+    this.#hold(chunk, at, at + take, total)
+    if (this.#have < total) return undefined
+    const held = this.#held
+    this.#held = none
     this.#have = 0
-    packet(bytes, size.header)
+    packet(held, 0, this.#header, total)
     return at + take
   }
 

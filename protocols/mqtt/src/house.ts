@@ -1,7 +1,7 @@
 import type { Gateway } from '@sluice/core'
 import { Clients } from './clients.ts'
-import type { Settings } from './connect.ts'
 import { Encodings } from './encodings.ts'
+import type { Settings } from './options.ts'
 import { SystemTopics, Tally } from './system.ts'
 
 /** What all connections of one protocol server share. */

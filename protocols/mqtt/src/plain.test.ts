@@ -8,9 +8,10 @@ import { readPlain, writePlain } from './plain.ts'
 const numRuns = Number(process.env.SLUICE_RUNS ?? 10_000)
 const version = fc.constantFrom<Version>(4, 5)
 const messageId = fc.integer({ min: 1, max: 65_535 })
+const named = fc.string({ minLength: 1, maxLength: 200 }).map((text) => text.replace(/[+#\0]/g, 'x'))
 const publish = fc
   .record({
-    topic: fc.oneof(fc.constantFrom('a', 'a/b', '/', '\ufeffü', '😀/x'), fc.string({ minLength: 1, maxLength: 200 })),
+    topic: fc.oneof(fc.constantFrom('a', 'a/b', '/', '\ufeffü', '😀/x'), named),
     payload: fc.oneof(
       fc.uint8Array({ maxLength: 20 }),
       fc.constantFrom(127, 128, 4_096, 4_097, 16_384).map((n) => new Uint8Array(n)),
@@ -38,6 +39,14 @@ const bodyOf = (bytes: Buffer) => {
   return bytes.subarray(at)
 }
 
+/** Where nothing but the body stands, and where it stands between others. */
+const read = (first: number, body: Buffer, of: Version) => {
+  const alone = readPlain(first, body, 0, body.length, of)
+  const among = Buffer.concat([Buffer.of(1, 2, 3), body, Buffer.of(4)])
+  expect(readPlain(first, among, 3, 3 + body.length, of)).toEqual(alone)
+  return alone
+}
+
 describe('the short way', () => {
   it('writes PUBLISH as mqtt-packet does', () => {
     fc.assert(
@@ -54,9 +63,9 @@ describe('the short way', () => {
       fc.property(publish, version, (packet, of) => {
         const bytes = Buffer.concat(encodePacket(packet, of))
         const { topic, payload, qos, dup, retain, messageId: id } = general(bytes, of)
-        const read = readPlain(bytes[0]!, bodyOf(bytes), of) as Publish
-        expect(read).toMatchObject({ cmd: 'publish', topic, qos, dup, retain, length: bodyOf(bytes).length })
-        expect([read.payload.equals(payload), read.messageId]).toEqual([true, id])
+        const back = read(bytes[0]!, bodyOf(bytes), of) as Publish
+        expect(back).toMatchObject({ cmd: 'publish', topic, qos, dup, retain, length: bodyOf(bytes).length })
+        expect([back.payload.equals(payload), back.messageId]).toEqual([true, id])
       }),
       { numRuns: numRuns / 5 },
     )
@@ -68,7 +77,7 @@ describe('the short way', () => {
         const bytes = Buffer.concat(writePlain(packet, of, 0)!)
         expect(bytes).toHaveLength(4)
         expect(general(bytes, of)).toMatchObject(packet)
-        expect(readPlain(bytes[0]!, bodyOf(bytes), of)).toEqual(of === 5 ? { ...packet, reasonCode: 0 } : packet)
+        expect(read(bytes[0]!, bodyOf(bytes), of)).toEqual(of === 5 ? { ...packet, reasonCode: 0 } : packet)
       }),
       { numRuns: numRuns / 5 },
     )
@@ -82,8 +91,19 @@ describe('the short way', () => {
     expect(writePlain({ cmd: 'puback', messageId: 1, reasonCode: 0x10 }, 5, 0)).toBeUndefined()
     expect(writePlain({ cmd: 'pingresp' }, 5, 0)).toBeUndefined()
     const [first, ...body] = Buffer.concat(encodePacket({ ...one, properties }, 5))
-    expect(readPlain(first!, Buffer.from(body.slice(1)), 5)).toBeUndefined()
-    expect(readPlain(0x40, Buffer.of(0, 1, 0x10), 5)).toBeUndefined()
-    expect(readPlain(0xc0, Buffer.alloc(0), 5)).toBeUndefined()
+    expect(read(first!, Buffer.from(body.slice(1)), 5)).toBeUndefined()
+    expect(read(0x40, Buffer.of(0, 1, 0x10), 5)).toBeUndefined()
+    expect(read(0xc0, Buffer.alloc(0), 5)).toBeUndefined()
+  })
+
+  it('leaves what is not right to the checks', () => {
+    const bodies = ['', '00', '0001', '0000ff', '00012b', '000123', '000100', '0001ff', '0002ed', '000361']
+    for (const hex of bodies) {
+      for (const of of [4, 5] as const) expect(read(0x30, Buffer.from(hex, 'hex'), of)).toBeUndefined()
+    }
+    expect(read(0x32, Buffer.from('0001610000', 'hex'), 4)).toBeUndefined()
+    expect(read(0x32, Buffer.from('00016100', 'hex'), 4)).toBeUndefined()
+    expect(read(0x30, Buffer.from('000161', 'hex'), 5)).toBeUndefined()
+    expect(read(0x40, Buffer.of(0, 0), 4)).toBeUndefined()
   })
 })

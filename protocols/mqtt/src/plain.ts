@@ -1,4 +1,6 @@
+import { isUtf8 } from 'node:buffer'
 import type { Ack, Inbound, Outbound, Publish, QoS, Version } from './packets.ts'
+import { hasWildcard } from './properties.ts'
 
 /**
  * What nearly all traffic is, without a general parser: PUBLISH without properties, and acknowledgements that say yes.
@@ -9,33 +11,75 @@ const acks: Readonly<Record<number, Ack['cmd']>> = { 4: 'puback', 5: 'pubrec', 6
 const firsts: Readonly<Record<Ack['cmd'], number>> = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 }
 const PUBLISH = 3
 
-/** `first`, `body`: of a packet that checks.ts has let through. undefined: it is of another kind. */
-export const readPlain = (first: number, body: Buffer, version: Version): Inbound | undefined => {
+/**
+ * `from`, `to`: the body in `bytes`. undefined: it is of another kind, or not right; then the general way says what is
+ * wrong with it.
+ */
+export const readPlain = (
+  first: number,
+  bytes: Buffer,
+  from: number,
+  to: number,
+  version: Version,
+): Inbound | undefined => {
   const type = first >> 4
-  if (type === PUBLISH) return readPublish(first, body, version)
+  if (type === PUBLISH) return readPublish(first, bytes, from, to, version)
   const cmd = acks[type]
-  if (cmd === undefined || body.length !== 2) return undefined
-  const messageId = body.readUInt16BE(0)
+  if (cmd === undefined || to - from !== 2) return undefined
+  const messageId = (bytes[from]! << 8) | bytes[from + 1]!
+  if (messageId === 0) return undefined
   return version === 5 ? { cmd, messageId, reasonCode: 0 } : { cmd, messageId }
 }
 
 /** topic text · packet id u16 (QoS 1, 2) · 0 (5) · payload */
-const readPublish = (first: number, body: Buffer, version: Version): Publish | undefined => {
+const readPublish = (first: number, bytes: Buffer, from: number, to: number, version: Version): Publish | undefined => {
   const qos = ((first >> 1) & 3) as QoS
-  const topicEnd = 2 + body.readUInt16BE(0)
+  const topicEnd = from + 2 + ((bytes[from]! << 8) | bytes[from + 1]!)
   let at = qos > 0 ? topicEnd + 2 : topicEnd
-  if (version === 5 && body[at++] !== 0) return undefined
-  const publish = {
-    cmd: 'publish' as const,
-    topic: body.toString('utf8', 2, topicEnd),
-    payload: body.subarray(at),
-    qos,
-    dup: (first & 8) !== 0,
-    retain: (first & 1) !== 0,
-    length: body.length,
-  }
-  return qos > 0 ? { ...publish, messageId: body.readUInt16BE(topicEnd) } : publish
+  if (version === 5 && (at >= to || bytes[at++] !== 0)) return undefined
+  if (at > to) return undefined
+  const topic = readTopic(bytes, from + 2, topicEnd)
+  if (topic === undefined) return undefined
+  const cmd = 'publish'
+  const payload = bytes.subarray(at, to)
+  const dup = (first & 8) !== 0
+  const retain = (first & 1) !== 0
+  const length = to - from
+  if (qos === 0) return { cmd, topic, payload, qos, dup, retain, length } as Publish
+  const messageId = (bytes[topicEnd]! << 8) | bytes[topicEnd + 1]!
+  if (messageId === 0) return undefined
+  return { cmd, topic, payload, qos, dup, retain, length, messageId } as Publish
 }
+
+/** Topics of late, each under the hash of its bytes: a device publishes to few. */
+const lately: { readonly bytes: Buffer; readonly topic: string }[] = []
+const LATELY = 256
+const LATELY_BYTES_MAX = 128
+
+/** undefined: it is no topic name, and checks.ts knows why */
+const readTopic = (bytes: Buffer, from: number, to: number): string | undefined => {
+  const length = to - from
+  if (length > LATELY_BYTES_MAX) return isTopic(bytes.subarray(from, to)) ? bytes.toString('utf8', from, to) : undefined
+  let hash = length
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + bytes[at]!) | 0
+  const place = (hash ^ (hash >>> 16)) & (LATELY - 1)
+  const known = lately[place]
+  if (known !== undefined && isSame(known.bytes, bytes, from, length)) return known.topic
+  const own = Buffer.from(bytes.subarray(from, to))
+  if (!isTopic(own)) return undefined
+  const topic = own.toString()
+  lately[place] = { bytes: own, topic }
+  return topic
+}
+
+const isSame = (known: Buffer, bytes: Buffer, from: number, length: number): boolean => {
+  if (known.length !== length) return false
+  for (let at = 0; at < length; at++) if (known[at] !== bytes[from + at]) return false
+  return true
+}
+
+const isTopic = (bytes: Buffer): boolean =>
+  bytes.length > 0 && isUtf8(bytes) && !bytes.includes(0) && !hasWildcard(bytes)
 
 /** `copyMax`: bytes of a payload that are worth copying behind their header. undefined: it is of another kind. */
 export const writePlain = (
