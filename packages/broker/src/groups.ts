@@ -1,5 +1,6 @@
 import type { Filter, GroupSpec, Ms, Start } from '@sluice/core'
 import { Cursor, type Held } from './cursor.ts'
+import type { Ask } from './popSelect.ts'
 import type { Reader } from './topics.ts'
 
 /** RocketMQ's back-off of push consumers: delay levels 3 to 18. */
@@ -35,6 +36,8 @@ export class GroupTopic {
     string,
     readonly { readonly queue: number; readonly held: Held; readonly poppedAt: number }[]
   >()
+  /** What was asked last. */
+  last: Ask | undefined
   turn = 0
   /** When the parked pops are to be looked at because a held message comes back. */
   wakeAt = Number.POSITIVE_INFINITY

@@ -15,7 +15,7 @@ import { inboxOf } from './inboxCommands.ts'
 import type { InboxState, ShareState, SlotState } from './inboxes.ts'
 import { park } from './park.ts'
 import type { Pointer } from './pointers.ts'
-import { POP_MAX } from './pop.ts'
+import { POP_MAX } from './popPoll.ts'
 
 type PopCommand = CommandOf<'pop'>
 type InboxSource = Extract<PopCommand['source'], { kind: 'inbox' }>

@@ -1,21 +1,19 @@
 import { type CommandOf, type Context, Fault, type Filter, type Replies } from '@sluice/core'
-import { emptyBatch } from './batch.ts'
 import type { Core } from './core.ts'
 import type { Cursor } from './cursor.ts'
 import { groupNotFound, topicNotFound } from './errors.ts'
 import { writePopped } from './events.ts'
 import type { GroupState } from './groups.ts'
 import { offsetOf } from './offsets.ts'
-import { park } from './park.ts'
-import { type Ask, isThereMore } from './popSelect.ts'
-import { SESSION_MS, takeOnce } from './popTake.ts'
+import type { Place } from './park.ts'
+import { type Answer, POP_MAX, Pop } from './popPoll.ts'
+import { type Ask, isThereMore, type Wish } from './popSelect.ts'
+import { type Look, SESSION_MS, takeOnce } from './popTake.ts'
 import { benchOf, wakeNext } from './popWake.ts'
 import { wantedOf } from './read.ts'
 import { topicOrNew } from './topicCommands.ts'
 import type { QueueState } from './topics.ts'
 
-/** Messages of one pop. */
-export const POP_MAX = 1024
 type PopCommand = CommandOf<'pop'>
 type GroupSource = Extract<PopCommand['source'], { kind: 'group' }>
 
@@ -41,54 +39,109 @@ const begin = async (core: Core, group: GroupState, queue: QueueState, cursor: C
   )
 }
 
-const askOf = async (core: Core, command: PopCommand, source: GroupSource, context: Context): Promise<Ask> => {
+const sameFilter = (one: Filter | undefined, other: Filter | undefined): boolean =>
+  one === other || (one?.kind === other?.kind && one?.expression === other?.expression)
+
+/** What this pop asks; the same object as the one before it when it asks the same, as most do. */
+const askOf = (core: Core, command: PopCommand, source: GroupSource, context: Context): Ask => {
   const topic = topicOrNew(core, source.topic)
   const group = core.state.group(source.group)
   const groupTopic = group.topic(source.topic)
-  const { queue: one } = source
-  if (one && one.index >= topic.queues.length)
-    throw new Fault('invalid', `topic ${source.topic} has no queue ${one.index}`, { about: 'queue' })
-  const queues = one && one.index >= 0 ? [topic.queues[one.index]!] : topic.queues
-  const wanted = wantedOf(filterOf(group, source))
-  for (const queue of queues) {
-    const cursor = groupTopic.cursor(queue.queue.index)
-    if (cursor.next < 0) await begin(core, group, queue, cursor)
-  }
+  const only = source.queue && source.queue.index >= 0 ? source.queue.index : undefined
+  if (only !== undefined && only >= topic.queues.length)
+    throw new Fault('invalid', `topic ${source.topic} has no queue ${only}`, { about: 'queue' })
   const bySession = command.invisible === 'session'
-  return {
-    core,
+  const wish: Wish = {
     topic,
-    groupTopic,
-    queues,
-    wanted,
+    only,
+    filter: filterOf(group, source),
     max: Math.min(command.max, POP_MAX),
     invisible: command.invisible === 'session' ? SESSION_MS : command.invisible,
     session: bySession ? context.session.id : undefined,
     fifo: command.fifo || group.spec.fifo,
     attemptId: command.attemptId,
   }
+  const { last } = groupTopic
+  if (last && isSame(last, wish)) return last
+  const queues = only === undefined ? topic.queues : [topic.queues[only]!]
+  return (groupTopic.last = { ...wish, core, groupTopic, queues, wanted: wantedOf(wish.filter), begun: 0 })
 }
 
-export const popGroup = async (
+const isSame = (one: Wish, other: Wish): boolean =>
+  one.attemptId === other.attemptId &&
+  one.topic === other.topic &&
+  one.only === other.only &&
+  one.max === other.max &&
+  one.invisible === other.invisible &&
+  one.session === other.session &&
+  one.fifo === other.fifo &&
+  sameFilter(one.filter, other.filter)
+
+/**
+ * Parks under (group, topic). Woken one at a time, the longest waiting first; a woken one that finds nothing parks again
+ * behind the others.
+ */
+class GroupPop extends Pop {
+  readonly #ask: Ask
+
+  constructor(ask: Ask, command: PopCommand, context: Context, answer: Answer) {
+    super(ask.core, command, context, answer)
+    this.#ask = ask
+  }
+
+  protected get place(): Place {
+    const { core, groupTopic, topic } = this.#ask
+    return benchOf(core, groupTopic, topic)
+  }
+
+  protected override get isThereMore(): boolean {
+    return isThereMore(this.#ask)
+  }
+
+  protected look(): Look | Promise<Look> {
+    const ask = this.#ask
+    const { core, topic, groupTopic } = ask
+    const { group } = groupTopic
+    if (topic.deleted) throw topicNotFound(groupTopic.topic)
+    if (core.state.groups.get(group.spec.group) !== group) throw groupNotFound(group.spec.group)
+    if (ask.begun < ask.queues.length) return this.#begin()
+    const found = takeOnce(ask)
+    return found && this.#kept(found)
+  }
+
+  async #begin(): Promise<Look> {
+    const ask = this.#ask
+    const { core, groupTopic, queues } = ask
+    const { length } = queues
+    for (const queue of queues) await begin(core, groupTopic.group, queue, groupTopic.cursor(queue.queue.index))
+    ask.begun = length
+    return this.look()
+  }
+
+  /** A process that is killed now finds the leases again: nobody else gets these messages before their time. */
+  async #kept(found: Look | Promise<Look>): Promise<Look> {
+    const reply = found instanceof Promise ? await found : found
+    if (!reply) return undefined
+    await this.core.log.kept()
+    if (!this.signal?.aborted) return reply
+    giveBack(this.#ask, reply)
+    return undefined
+  }
+}
+
+export const popGroup = (
   core: Core,
   command: PopCommand,
   source: GroupSource,
   context: Context,
 ): Promise<Replies['pop']> => {
-  core.log.admit()
-  const ask = await askOf(core, command, source, context)
-  const until = Math.min(core.clock.now() + command.wait, context.deadline)
-  while (!context.signal?.aborted) {
-    const reply = await takeOnce(ask)
-    // A process that is killed now finds the leases again: nobody else gets these messages before their time.
-    if (reply) await core.log.kept()
-    if (reply && context.signal?.aborted) giveBack(ask, reply)
-    else if (reply) return reply
-    if (core.clock.now() >= until || context.signal?.aborted || !(await wake(ask, until, context.signal))) break
-    if (ask.topic.deleted) throw topicNotFound(source.topic)
-    if (core.state.groups.get(source.group) !== ask.groupTopic.group) throw groupNotFound(source.group)
+  try {
+    core.log.admit()
+    const ask = askOf(core, command, source, context)
+    return new Promise((answer) => void new GroupPop(ask, command, context, answer).run())
+  } catch (error) {
+    return Promise.reject(error)
   }
-  return { batch: emptyBatch, more: false }
 }
 
 /** Its client left while the records were read: they are there again, uncounted. */
@@ -103,14 +156,4 @@ const giveBack = (ask: Ask, { batch }: Replies['pop']): void => {
     cursor.giveBack(held, now)
   }
   wakeNext(ask.groupTopic)
-}
-
-/**
- * Parks the pop under (group, topic). Woken one at a time, the longest waiting first; a woken one that finds nothing
- * parks again behind the others.
- */
-const wake = (ask: Ask, until: number, signal: AbortSignal | undefined): Promise<boolean> => {
-  const { core, groupTopic, topic } = ask
-  if (!core.parking.isClosed && isThereMore(ask)) return new Promise((resolve) => setImmediate(resolve, true))
-  return park(core, until, signal, benchOf(core, groupTopic, topic))
 }

@@ -1,4 +1,4 @@
-import type { Ms, Offset } from '@sluice/core'
+import type { Filter, Ms, Offset } from '@sluice/core'
 import type { Core } from './core.ts'
 import type { Cursor, Held } from './cursor.ts'
 import { deadLetter } from './dead.ts'
@@ -17,18 +17,27 @@ const DEAD_MAX = 64
 /** Batches a group and topic that are remembered by attempt id. */
 const ATTEMPTS_MAX = 1024
 
-/** One pop of a group, as it is asked again each time that it is woken. */
-export interface Ask {
-  readonly core: Core
+/** What one pop of a group wants. */
+export interface Wish {
   readonly topic: TopicState
-  readonly groupTopic: GroupTopic
-  readonly queues: readonly QueueState[]
-  readonly wanted: Wanted
+  /** One queue alone. */
+  readonly only: number | undefined
+  readonly filter: Filter | undefined
   readonly max: number
   readonly invisible: Ms
   readonly session: string | undefined
   readonly fifo: boolean
   readonly attemptId: string | undefined
+}
+
+/** A wish with what it is granted from, as it is asked each time that a pop is woken; pops that want the same share it. */
+export interface Ask extends Wish {
+  readonly core: Core
+  readonly groupTopic: GroupTopic
+  readonly queues: readonly QueueState[]
+  readonly wanted: Wanted
+  /** Of the queues, those in which the group is known to have begun. */
+  begun: number
 }
 
 /** A message that is held for this pop; its record is not read yet. */

@@ -139,33 +139,42 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
   )
 }
 
+/** Undefined: there is nothing. */
+export type Look = Replies['pop'] | undefined
+
 /**
- * One look. The pop is written before it answers but need not be on the disk: if it is lost, the messages are there
- * again. When records must be read from the disk it is written before, so that the log never says that the cursor is
- * past a message which nobody holds.
- * @returns undefined: there is nothing
+ * One look, at once when all it takes is in memory. The pop is written before it answers but need not be on the disk: if
+ * it is lost, the messages are there again. When records must be read from the disk it is written before, so that the log
+ * never says that the cursor is past a message which nobody holds.
  */
-export const takeOnce = async (ask: Ask): Promise<Replies['pop'] | undefined> => {
+export const takeOnce = (ask: Ask): Look | Promise<Look> => {
   const { core, groupTopic } = ask
   if (ask.max === 0) return isThereMore(ask) ? { batch: emptyBatch, more: true } : undefined
   const before = ask.queues.map(({ queue }) => progressOf(groupTopic.cursor(queue.index)))
   const taken = repeat(ask) ?? select(ask)
   const found = core.read(taken)
   if (taken.length > 0 && ask.session !== undefined) core.holds(ask.session, groupTopic)
-  const atOnce = Array.isArray(found) ? keepGood(ask, taken, found) : undefined
-  // Of what is settled in this same turn the log need not hear, unless it knows that it was out before.
-  const settled = atOnce && new Set(settlesAtOnce(ask) ? taken : atOnce.gone)
-  const written = settled ? taken.filter((one) => one.again || !settled.has(one)) : taken
-  writeHeld(ask, written, before)
-  const { kept, gone } = atOnce ?? keepGood(ask, taken, await found)
-  writeDone(ask, settlesAtOnce(ask) ? [...gone, ...kept.map(({ taken: one }) => one)] : gone, new Set(written))
-  remember(
-    ask,
-    kept.map(({ taken: one }) => one),
-  )
+  if (Array.isArray(found)) {
+    const { kept, gone } = keepGood(ask, taken, found)
+    // Of what is settled in this same turn the log need not hear, unless it knows that it was out before.
+    const settled = new Set(settlesAtOnce(ask) ? taken : gone)
+    const written = settled.size === 0 ? taken : taken.filter((one) => one.again || !settled.has(one))
+    writeHeld(ask, written, before)
+    return finish(ask, written, kept, gone)
+  }
+  writeHeld(ask, taken, before)
+  return found.then((records) => {
+    const { kept, gone } = keepGood(ask, taken, records)
+    return finish(ask, taken, kept, gone)
+  })
+}
+
+/** @param written what the log says is held */
+const finish = (ask: Ask, written: readonly Taken[], kept: readonly Kept[], gone: readonly Taken[]): Look => {
+  const mine = kept.map(({ taken }) => taken)
+  writeDone(ask, settlesAtOnce(ask) ? [...gone, ...mine] : gone, new Set(written))
+  remember(ask, mine)
   const more = isThereMore(ask)
-  if (more) wakeNext(groupTopic)
-  // A receipt that somebody has survives a kill; a power cut lets its message come again.
-  if (kept.length > 0 && !settlesAtOnce(ask)) await core.log.kept()
+  if (more) wakeNext(ask.groupTopic)
   return kept.length > 0 ? { batch: batchOf(ask, kept), more } : undefined
 }
