@@ -1,92 +1,89 @@
-import { openBroker } from '@sluice/broker'
-import type { CommandOf, Context, Kind } from '@sluice/core'
+import type { Broker, BrokerStats } from '@sluice/broker'
+import { type Command, type EpochMs, Fault, type Log, type Ms } from '@sluice/core'
+import { turns } from '@sluice/testkit'
+import { context, LeapClock, openHere } from '../campaign/local.ts'
+import type { Settings } from '../campaign/site.ts'
+import { type Death, MortalFiles } from './mortal.ts'
+import { pack, packFault } from './wire.ts'
 
-/** A broker in a process of its own, to be killed. Commands come and answers go by IPC; bodies are texts. */
+/** A broker in a process of its own, to be killed. What it is asked comes and what it says goes by IPC. */
+export type Asked =
+  | { readonly do: 'open'; readonly dir: string; readonly settings: Settings; readonly now: EpochMs; death?: Death }
+  | { readonly do: 'execute'; readonly command: Command }
+  | { readonly do: 'pass' | 'leap'; readonly ms: Ms }
+  | { readonly do: 'arm'; readonly death: Death | undefined }
+  | { readonly do: 'idle' | 'stats' | 'close' }
+
 export interface Ask {
   readonly id: number
-  readonly command:
-    | { readonly do: 'publish'; readonly body: string }
-    | { readonly do: 'pop' }
-    | { readonly do: 'accept'; readonly receipts: CommandOf<'settle'>['receipts'] }
-    | { readonly do: 'all' }
-}
-export interface Said {
-  readonly id: number
-  readonly bodies?: readonly string[]
-  readonly receipts?: CommandOf<'settle'>['receipts']
-  readonly error?: string
+  readonly asked: Asked
 }
 
-const TOPIC = 'Kill'
-const principal = { name: 'k', tenant: '', super: true }
-const context = (): Context => ({
-  session: {
-    id: 'kill/1',
-    client: 'kill',
-    principal,
-    protocol: 'test',
-    language: 'js',
-    version: 1,
-    remoteAddress: '127.0.0.1:1',
-    localAddress: '127.0.0.1:2',
-    notify: async () => undefined,
-  },
-  principal,
-  deadline: Date.now() + 10_000,
-})
+export interface Opened {
+  readonly node: string
+  readonly indexes: number
+}
+export type Stats = BrokerStats
 
-const broker = await openBroker({ dir: process.argv[2]!, segmentBytes: 256 * 1024 })
-const run = <K extends Kind>(command: CommandOf<K>) => broker.execute<K>(broker.node, command, context())
+export type Said =
+  | { readonly id: number; readonly reply: unknown }
+  | { readonly id: number; readonly failed: ReturnType<typeof packFault> }
+  | { readonly line: 'info' | 'warn' | 'error'; readonly event: string; readonly fields: object }
 
-const answer = async ({ id, command }: Ask): Promise<Said> => {
-  switch (command.do) {
-    case 'publish': {
-      const message = { topic: TOPIC, body: Buffer.from(command.body), properties: {} }
-      const { stored } = await run<'publish'>({ kind: 'publish', messages: [message], oneway: false })
-      const [one] = stored
-      return one instanceof Error ? { id, error: one.message } : { id }
-    }
-    case 'pop': {
-      const source = { kind: 'group', topic: TOPIC, group: 'g' } as const
-      const { batch } = await run<'pop'>({ kind: 'pop', source, max: 16, invisible: 1000, wait: 0, fifo: false })
-      const delivered = [...batch]
-      return {
-        id,
-        bodies: delivered.map(({ message }) => message.body.toString()),
-        receipts: delivered.map(({ receipt }) => receipt!),
-      }
-    }
-    case 'accept': {
-      const { failed } = await run<'settle'>({
-        kind: 'settle',
-        receipts: command.receipts,
-        outcome: { kind: 'accept' },
-      })
-      return failed.length > 0 ? { id, error: failed[0]!.fault.code } : { id }
-    }
-    case 'all':
-      return { id, bodies: await all() }
+const say = (said: Said): void => void process.send!(said)
+const line =
+  (level: 'info' | 'warn' | 'error') =>
+  (event: string, fields: object = {}) =>
+    say({ line: level, event, fields })
+const log: Log = { info: line('info'), warn: line('warn'), error: line('error') }
+
+const files = new MortalFiles()
+let clock: LeapClock
+let broker: Broker
+
+/** Turns without work on files after which nothing is to come. */
+const QUIET = 20
+
+const idle = async (): Promise<void> => {
+  for (let quiet = 0; quiet < QUIET; quiet = files.isBusy ? 0 : quiet + 1) await turns(1)
+}
+
+const open = async ({ dir, settings, now, death }: Extract<Asked, { do: 'open' }>): Promise<Opened> => {
+  if (death) files.arm(death)
+  clock = new LeapClock(now)
+  broker = await openHere(settings, { dir, files, clock, log })
+  return { node: broker.node, indexes: files.indexes }
+}
+
+const answer = (asked: Asked): unknown => {
+  switch (asked.do) {
+    case 'open':
+      return open(asked)
+    case 'execute':
+      return broker.execute(broker.node, asked.command, context)
+    case 'pass':
+      return clock.pass(asked.ms)
+    case 'leap':
+      return clock.leap(asked.ms)
+    case 'arm':
+      return files.arm(asked.death)
+    case 'idle':
+      return idle()
+    case 'stats':
+      return broker.stats()
+    case 'close':
+      return broker.close()
   }
 }
 
-const all = async (): Promise<string[]> => {
-  const bodies: string[] = []
-  for (let index = 0; index < 4; index++) {
-    for (let offset = 0; ; ) {
-      const from = { by: 'offset', queue: { topic: TOPIC, node: broker.node, index }, offset } as const
-      const { batch, next, max } = await run<'read'>({ kind: 'read', from, max: 1000, bytes: 10_000_000, wait: 0 })
-      for (const { message } of batch) bodies.push(message.body.toString())
-      offset = next
-      if (next >= max) break
-    }
+process.on('message', async ({ id, asked }: Ask) => {
+  try {
+    say({ id, reply: pack(await answer(asked)) })
+  } catch (error) {
+    const fault = Fault.is(error)
+      ? error
+      : new Fault('internal', error instanceof Error ? `${error.stack}` : `${error}`)
+    say({ id, failed: packFault(fault) })
   }
-  return bodies
-}
-
-process.on('message', (ask: Ask) => {
-  answer(ask)
-    .catch((error: unknown): Said => ({ id: ask.id, error: String(error) }))
-    .then((said) => process.send!(said))
 })
 process.on('disconnect', () => process.exit(0))
-process.send!({ id: 0 })

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import type { FileLayer, OpenFile } from '@sluice/broker'
-import type { Random } from './random.ts'
+import type { Random } from '../campaign/random.ts'
 
 /** Where the broker keeps its files. */
 export const DIR = '/disk'
@@ -84,7 +84,8 @@ export class Disk implements FileLayer {
   #nameChanges: NameChange[] = []
   #off = false
   #locked = false
-  syncs = 0
+  /** Told of each file that is made or emptied. */
+  onCreate: (name: string) => void = () => undefined
 
   constructor(random: Random, faults: Faults = {}, names: Map<string, Inode> = new Map()) {
     this.#random = random
@@ -133,6 +134,7 @@ export class Disk implements FileLayer {
     await this.#pause()
     const name = basename(path)
     let inode = this.#names.get(name)
+    if (how === 'create') this.onCreate(name)
     if (!inode && how !== 'create') throw Object.assign(new Error(`ENOENT ${name}`), { code: 'ENOENT' })
     if (inode && how === 'create') inode.apply({ kind: 'truncate', size: 0 })
     if (!inode) {
@@ -199,7 +201,6 @@ export class Disk implements FileLayer {
 
   async #sync(inode: Inode): Promise<void> {
     this.#check()
-    this.syncs++
     const { content, mark } = inode
     const finish = () => {
       if (!this.#off) inode.settle(mark, content)

@@ -1,27 +1,42 @@
 import { turns } from '@sluice/testkit'
+import { Coverage } from '../campaign/coverage.ts'
+import { Random } from '../campaign/random.ts'
+import type { Settings } from '../campaign/site.ts'
+import { verify } from '../campaign/verify.ts'
+import { verifyTimers } from '../campaign/verifyKinds.ts'
+import { work } from '../campaign/workload.ts'
+import { World } from '../campaign/world.ts'
 import { type Faults, PowerIsOff } from './disk.ts'
-import { Random } from './random.ts'
-import { verify } from './verify.ts'
-import { verifyTimers } from './verifyKinds.ts'
-import { work } from './workload.ts'
-import { World } from './world.ts'
+import { DiskSite } from './site.ts'
 
 export interface Failure {
   readonly seed: number
   readonly text: string
 }
 
+const settingsOf = (random: Random): Settings => ({
+  flush: 'sync',
+  segmentBytes: random.pick([8, 32, 256]) * 1024,
+  retainBytes: random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 128 * 1024]),
+})
+
 /** Some lives of one broker with the power going in the middle of each. */
-export const runSeed = async (seed: number, faults: Faults = {}): Promise<Failure | undefined> => {
+export const runSeed = async (
+  seed: number,
+  faults: Faults = {},
+  coverage = new Coverage(),
+): Promise<Failure | undefined> => {
   const random = new Random(seed)
-  const world = new World(random, faults)
+  const site = new DiskSite(random, faults, coverage)
+  const world = new World(random, site, coverage, settingsOf(random))
   try {
     await world.open()
+    await world.prepare()
     for (let life = 1 + random.int(3); life > 0; life--) {
       await world.openInbox()
       await work(world, 15 + random.int(45))
       if (random.chance(0.3)) await closeAndOpen(world)
-      await cutAndOpen(world)
+      await cutAndOpen(world, site)
       await verify(world)
     }
     await verifyTimers(world)
@@ -41,15 +56,19 @@ const closeAndOpen = async (world: World): Promise<void> => {
   await work(world, 20)
 }
 
-const cutAndOpen = async (world: World): Promise<void> => {
-  const { random } = world
+const cutAndOpen = async (world: World, site: DiskSite): Promise<void> => {
+  const { random, model, coverage } = world
   await turns(random.int(8))
-  world.cut()
+  const { delayed } = await world.broker.stats()
+  site.cut()
+  model.unleaseAll()
   // The power may go again while the broker comes back.
   for (let again = random.chance(0.2); again; again = random.chance(0.3)) {
     const opening = world.open()
-    await turns(random.int(40))
-    world.disk = world.disk.cut()
+    if (random.chance(0.5)) await turns(random.int(40))
+    else await Promise.race([site.rebuilding().then(() => turns(random.int(6))), opening])
+    if (delayed > 0) coverage.hit('cuts while timers are loaded')
+    site.cut()
     await opening.catch((error: unknown) => {
       if (!(error instanceof PowerIsOff)) throw error
     })
@@ -58,10 +77,16 @@ const cutAndOpen = async (world: World): Promise<void> => {
 }
 
 /** @returns the seeds that failed, at most `stopAt` */
-export const runSeeds = async (from: number, count: number, faults: Faults = {}, stopAt = 5): Promise<Failure[]> => {
+export const runSeeds = async (
+  from: number,
+  count: number,
+  faults: Faults = {},
+  stopAt = 5,
+  coverage = new Coverage(),
+): Promise<Failure[]> => {
   const failures: Failure[] = []
   for (let seed = from; seed < from + count && failures.length < stopAt; seed++) {
-    const failure = await runSeed(seed, faults)
+    const failure = await runSeed(seed, faults, coverage)
     if (failure) failures.push(failure)
   }
   return failures

@@ -20,7 +20,7 @@ const unless = async (code: Fault['code'], run: Promise<unknown>): Promise<boole
 
 const halves = async (world: World): Promise<void> => {
   const { random, model } = world
-  const more = random.chance(0.2) ? { deliverAt: world.clock.now() + random.int(5000) } : {}
+  const more = random.chance(0.2) ? { deliverAt: world.site.now() + random.int(5000) } : {}
   const one = message(world, 'X', { half: {}, ...more })
   const [stored] = await world.publish([one], { group: PRODUCERS })
   model.halves.set(one.body.toString(), { half: stored!.half!, asked: 'nothing', acknowledged: false })
@@ -46,7 +46,7 @@ const ask = async (world: World): Promise<void> => {
 }
 
 const timer = async (world: World): Promise<void> => {
-  const one = message(world, 'L', { deliverAt: world.clock.now() + (1 + world.random.int(40)) * DAY })
+  const one = message(world, 'L', { deliverAt: world.site.now() + (1 + world.random.int(40)) * DAY })
   const [stored] = await world.publish([one])
   world.model.timers.set(one.body.toString(), { handle: stored!.recallHandle!, recall: 'no' })
 }
@@ -102,12 +102,12 @@ const swap = async (world: World): Promise<void> => {
   const { random, model } = world
   const [popped] = await world.pop('C', 1)
   if (!popped) return
-  model.show(popped.message)
   await turns(random.int(4))
   const ended = popped.message.body.toString()
   const one = message(world, 'S')
   const state = { ended, acknowledged: false }
   model.swapped.set(one.body.toString(), state)
+  model.unlease(popped.receipt as Lease)
   const done = await unless('receiptExpired', world.publish([one], { accepts: [popped.receipt!] }))
   if (!done) return void model.swapped.delete(one.body.toString())
   state.acknowledged = true

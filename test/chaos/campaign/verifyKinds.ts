@@ -1,11 +1,8 @@
 import { Fault, type Half } from '@sluice/core'
-import { turns } from '@sluice/testkit'
 import { DAY, PULLERS } from './kinds.ts'
 import { head } from './model.ts'
 import { countBodies, fail } from './verify.ts'
 import type { World } from './world.ts'
-
-const isWhole = (world: World): boolean => world.start === 0 && world.broker.stats().start === 0
 
 const countsOf = async (world: World, known: ReadonlySet<string>, topic: string, queues: number) =>
   known.has(topic) ? countBodies(world, topic, queues) : new Map<string, number>()
@@ -18,14 +15,14 @@ const transactions = async (world: World, known: ReadonlySet<string>): Promise<v
     const { half, asked, acknowledged } = decision
     if (times > 1) fail(`X has ${head(body)} ${times} times`)
     if (times > 0 && asked !== 'commit') fail(`X shows ${head(body)}, of which ${asked} was asked`)
-    if (times === 0 && asked === 'commit' && acknowledged && isWhole(world)) fail(`X has no ${head(body)}`)
+    if (times === 0 && asked === 'commit' && acknowledged && world.isWhole) fail(`X has no ${head(body)}`)
     const open = await isOpen(world, half)
     if (asked === 'nothing' && !open) fail(`the transaction ${head(body)} is gone`)
     if ((acknowledged || times > 0) && open) fail(`the transaction ${head(body)} is decided and still open`)
     if (asked === 'nothing' || acknowledged) continue
     // A decision without an answer: it was taken, or may be taken now.
     if (open) decision.asked = 'nothing'
-    else if (asked === 'commit' && times === 0 && isWhole(world)) fail(`${head(body)} was committed to nowhere`)
+    else if (asked === 'commit' && times === 0 && world.isWhole) fail(`${head(body)} was committed to nowhere`)
     else decision.acknowledged = true
   }
   for (const body of counts.keys())
@@ -50,9 +47,9 @@ const sentBack = async (world: World, known: ReadonlySet<string>): Promise<void>
   for (const [body, { acknowledged, tried }] of world.model.sentBack) {
     const times = counts.get(body) ?? 0
     if (times > tried) fail(`${head(body)} was sent back ${tried} times and stands ${times} times`)
-    if (times < acknowledged && isWhole(world))
+    if (times < acknowledged && world.isWhole)
       fail(`${head(body)} was sent back ${acknowledged} times, is there ${times}`)
-    if (isWhole(world)) world.model.sentBack.set(body, { acknowledged: times, tried: times })
+    if (world.isWhole) world.model.sentBack.set(body, { acknowledged: times, tried: times })
   }
 }
 
@@ -70,14 +67,15 @@ export const verifyKinds = async (world: World, known: ReadonlySet<string>): Pro
 
 /** Forty days later: every message whose day it was is there once, but those that were recalled. */
 export const verifyTimers = async (world: World): Promise<void> => {
-  const { model, broker, clock } = world
+  const { model, broker, site } = world
   if (model.timers.size === 0) return
-  clock.leap(41 * DAY)
-  for (let tries = 0; tries < 500 && broker.stats().delayed > 0; tries++) {
-    await clock.pass(100)
-    await turns(10)
+  await site.leap(41 * DAY)
+  const waiting = async () => (await broker.stats()).delayed
+  for (let tries = 0; tries < 500 && (await waiting()) > 0; tries++) {
+    await site.pass(100)
+    await site.idle()
   }
-  if (broker.stats().delayed > 0) fail(`${broker.stats().delayed} messages do not come`)
+  if ((await waiting()) > 0) fail(`${await waiting()} messages do not come`)
   await world.publish([{ topic: 'last', body: Buffer.alloc(0), properties: {} }])
   const listed = await world.run<'admin'>({ kind: 'admin', action: { do: 'listTopics' } })
   const known = new Set('topics' in listed ? listed.topics.map(({ topic }) => topic) : [])

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import type { Half, StoredMessage } from '@sluice/core'
+import type { EpochMs, Half, Lease, StoredMessage } from '@sluice/core'
 
 /** What clients were told, and so may rely on. */
 export interface Told {
@@ -16,6 +16,12 @@ export interface Decision {
 export interface Timer {
   readonly handle: string
   recall: 'no' | 'tried' | 'done'
+}
+
+/** A delivery that is out, as its receipt says. */
+interface Out {
+  readonly from: EpochMs
+  readonly to: EpochMs
 }
 
 /** Topic of what is put into the inbox directly. */
@@ -54,6 +60,8 @@ export class Model {
   readonly sentBack = new Map<string, { acknowledged: number; tried: number }>()
   /** Stored in one write with the end of another message: body of the new one to that of the other. */
   readonly swapped = new Map<string, { readonly ended: string; acknowledged: boolean }>()
+  /** Deliveries of a group that nobody has asked to settle. */
+  readonly #out = new Map<string, Out>()
   bound = false
   #counter = 0
 
@@ -85,6 +93,26 @@ export class Model {
       this.tell(message.topic, message.queue.index, message.offset, { body, place: message.place })
   }
 
+  /** Nobody else holds it. */
+  lease(receipt: Lease): void {
+    const key = leaseKey(receipt)
+    const { poppedAt: from, invisible } = receipt
+    const out = this.#out.get(key)
+    if (out && from < out.to && out.from < from + invisible)
+      throw new Error(`${key} is out from ${out.from} to ${out.to}, and again from ${from}`)
+    if (!out || from > out.from) this.#out.set(key, { from, to: from + invisible })
+  }
+
+  /** Its consumer has said something of it, heard or not. */
+  unlease(receipt: Lease): void {
+    this.#out.delete(leaseKey(receipt))
+  }
+
+  /** A power cut may let go of everything that is out. */
+  unleaseAll(): void {
+    this.#out.clear()
+  }
+
   settle(topic: string, queue: number, offset: number): void {
     const key = keyOf(topic, queue)
     const settled = this.settled.get(key)
@@ -92,5 +120,7 @@ export class Model {
     else this.settled.set(key, new Set([offset]))
   }
 }
+
+const leaseKey = ({ group, topic, queue, offset }: Lease): string => `${group} ${keyOf(topic, queue)} ${offset}`
 
 export const head = (body: string): string => body.slice(0, 12)

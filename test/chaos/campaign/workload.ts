@@ -21,7 +21,6 @@ const popAndSettle = async (world: World): Promise<void> => {
   const { random, model } = world
   const topic = random.pick(TOPICS)
   const delivered = await world.pop(topic, 1 + random.int(6))
-  for (const { message: one } of delivered) model.show(one)
   if (delivered.length === 0 || random.chance(0.2)) return
   await turns(random.int(6))
   const some = delivered.slice(0, 1 + random.int(delivered.length))
@@ -76,7 +75,7 @@ const commit = async (world: World): Promise<void> => {
 }
 
 const delayed = async (world: World): Promise<void> => {
-  const one = message(world, 'D', { deliverAt: world.clock.now() + 1 + world.random.int(5000) })
+  const one = message(world, 'D', { deliverAt: world.site.now() + 1 + world.random.int(5000) })
   await world.publish([one])
   world.model.delayed.add(one.body.toString())
 }
@@ -94,7 +93,6 @@ const inbox = async (world: World): Promise<void> => {
     model.bound = true
   }
   const delivered = await world.popInbox(1 + random.int(5))
-  for (const { message: one } of delivered) model.show(one)
   if (delivered.length === 0) return
   await turns(random.int(4))
   const some = delivered.slice(0, random.int(delivered.length + 1))
@@ -136,7 +134,7 @@ const topic = async (world: World): Promise<void> => {
 }
 
 const pass = async (world: World): Promise<void> => {
-  await world.clock.pass(world.random.int(4) * 1000)
+  await world.site.pass(world.random.int(4) * 1000)
 }
 
 const operations = [
@@ -163,15 +161,16 @@ const isExpected = (error: unknown): boolean =>
   Fault.is(error) &&
   (error.code === 'topicNotFound' || (error.code === 'unavailable' && error.message.includes('closed')))
 
-/** Operations side by side until the power goes. A Fault while it is on is a trouble. */
+/** Operations side by side until the broker dies. A Fault while it lives is a trouble. */
 export const work = async (world: World, count: number): Promise<void> => {
-  const { disk, random } = world
+  const { broker, random, coverage } = world
   const running = new Set<Promise<void>>()
-  for (let left = count; left > 0 && !disk.isOff; left--) {
+  for (let left = count; left > 0 && !broker.isDown; left--) {
     const operation = random.pick(operations)
     const run: Promise<void> = operation(world)
+      .then(() => coverage.hit(`op ${operation.name}`))
       .catch((error: unknown) => {
-        if (!disk.isOff && !isExpected(error))
+        if (!broker.isDown && !isExpected(error))
           world.troubles.push(
             `${operation.name}: ${Fault.is(error) ? error.code : ''} ${String(error)} ${String((error as Error).stack)}`,
           )

@@ -1,0 +1,67 @@
+import { type Broker, type FileLayer, openBroker } from '@sluice/broker'
+import type { Clock, Context, EpochMs, Log, Ms } from '@sluice/core'
+import { fakeClock } from '@sluice/testkit'
+import type { Settings } from './site.ts'
+
+/** Time that passes as it is told, and can leap: then periodic work is done once and not once a period. */
+export class LeapClock implements Clock {
+  readonly #clock
+  #leapt = 0
+
+  constructor(start?: EpochMs) {
+    this.#clock = fakeClock(start)
+  }
+
+  now(): EpochMs {
+    return this.#clock.now() + this.#leapt
+  }
+  after(delay: Ms, run: () => void): () => void {
+    return this.#clock.after(delay, run)
+  }
+  every(period: Ms, run: () => void): () => void {
+    return this.#clock.every(period, run)
+  }
+  pass(ms: Ms): Promise<void> {
+    return this.#clock.pass(ms)
+  }
+  leap(ms: Ms): void {
+    this.#leapt += ms
+  }
+}
+
+interface Parts {
+  readonly dir: string
+  readonly files: FileLayer
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** In this process. Small segments and a small cache: all that a large log does, a small one does too. */
+export const openHere = ({ flush, segmentBytes, retainBytes }: Settings, parts: Parts): Promise<Broker> =>
+  openBroker({
+    ...parts,
+    flush,
+    segmentBytes,
+    cacheBytes: 64 * 1024,
+    retain: { bytes: retainBytes, ms: Number.POSITIVE_INFINITY },
+    defaultQueues: 2,
+  })
+
+const principal = { name: 'c', tenant: '', super: true }
+
+/** Of every command. */
+export const context: Context = {
+  session: {
+    id: 'chaos/1',
+    client: 'chaos',
+    principal,
+    protocol: 'test',
+    language: 'js',
+    version: 1,
+    remoteAddress: '127.0.0.1:1',
+    localAddress: '127.0.0.1:2',
+    notify: async () => undefined,
+  },
+  principal,
+  deadline: Number.MAX_SAFE_INTEGER,
+}
