@@ -1,2 +1,2 @@
 /** A backend in another process: the command model over one socket. */
-export const LINK_VERSION = 1
+export type { RecordCounts } from './records.ts'
