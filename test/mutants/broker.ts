@@ -63,6 +63,14 @@ const mutants: readonly Mutant[] = [
     ...campaign,
   },
   {
+    name: 'memory that a reader has is written again',
+    file: `${source}/log.ts`,
+    from: 'chunk.lent = true',
+    to: '',
+    suite: `${source}/log.test.ts`,
+    test: 'writes again into memory that nobody reads, and never into what a reader has',
+  },
+  {
     name: 'a timer is lost when its segment goes',
     file: `${source}/retention.ts`,
     from: 'for (let at = 0; at < delayed.length; at += COPY)',
@@ -152,7 +160,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a repeated publish is stored again',
     file: `${source}/inboxReplay.ts`,
-    from: 'state.inboxes.get(inbox)?.incoming.set(slot, { stored })',
+    from: 'state.inboxes.get(inbox)?.answered(slot, { stored })',
     to: '',
     ...campaign,
   },

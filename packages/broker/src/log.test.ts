@@ -1,6 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Bench, bodies, faultOf, message, turn } from '../test/support.ts'
+import { Bench, bodies, faultOf, message, TestClock, turn } from '../test/support.ts'
 import { type FileLayer, type OpenFile, realFiles } from './files.ts'
+import { Log } from './log.ts'
+import { Segments } from './segments.ts'
+
+const ignore = () => undefined
 
 /** The real disk, counting and, where told to, failing. */
 const watched = (fail: () => boolean = () => false) => {
@@ -27,7 +34,7 @@ const watched = (fail: () => boolean = () => false) => {
 
 describe('log', () => {
   let bench: Bench
-  afterEach(() => bench.end())
+  afterEach(() => bench?.end())
 
   it('writes and syncs once what is appended in one turn', async () => {
     const { files, seen } = watched()
@@ -112,6 +119,39 @@ describe('log', () => {
     const got = [...(await bench.pop('T', { max: 1000 }))]
     expect(new Set(bodies(got))).toEqual(new Set(sent))
     expect(bench.broker.stats().segments).toBeGreaterThan(2)
+  })
+
+  it('writes again into memory that nobody reads, and never into what a reader has', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'sluice-log-'))
+    const segments = new Segments(realFiles, dir)
+    const log = new Log(
+      {
+        flush: 'async',
+        segmentBytes: 1 << 30,
+        cacheBytes: 128 * 1024,
+        clock: new TestClock(),
+        lines: { info: ignore, warn: ignore, error: ignore },
+        rolled: () => async () => undefined,
+      },
+      segments,
+      await segments.create(0, 0),
+      0,
+    )
+    const memories = new Set<Buffer>()
+    const append = async (fill: string) => {
+      const place = log.append(Buffer.alloc(1_000, fill))
+      memories.add(log.buffer)
+      await log.done()
+      return place
+    }
+    for (let at = 0; at < 2_000; at++) await append('a')
+    expect(memories.size).toBeLessThanOrEqual(10)
+    const read = log.peek(await append('b'), 1_000)!
+    for (let at = 0; at < 2_000; at++) await append('c')
+    expect(read.equals(Buffer.alloc(1_000, 'b'))).toBe(true)
+    await log.close()
+    await segments.close()
+    await rm(dir, { recursive: true })
   })
 
   it('takes bodies longer than its chunks', async () => {

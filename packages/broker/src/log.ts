@@ -35,6 +35,8 @@ interface Chunk {
   readonly start: number
   readonly buffer: Buffer
   used: number
+  /** Slices of it were given away: its memory is theirs as long as they live. */
+  lent: boolean
 }
 
 interface Batch {
@@ -71,6 +73,8 @@ export class Log {
   #file: OpenFile
   #chunks: Chunk[] = []
   #chunk: Chunk
+  /** Memory of a chunk that nobody reads any more: what is written next goes there. */
+  #spare: Buffer | undefined
   #cached = 0
   /** What is appended now goes into it. */
   #batch: Batch
@@ -201,7 +205,9 @@ export class Log {
     }
     const chunk = chunks[low - 1]!
     const from = place - chunk.start
-    return from + size <= chunk.used ? chunk.buffer.subarray(from, from + size) : undefined
+    if (from + size > chunk.used) return undefined
+    chunk.lent = true
+    return chunk.buffer.subarray(from, from + size)
   }
 
   /** Resolves once what stands at this place is in the file. */
@@ -331,8 +337,10 @@ export class Log {
 
   #newChunk(least: number): Chunk {
     const usual = Math.min(CHUNK_MAX, Math.max(CHUNK_MIN, this.#options.cacheBytes / 8))
-    const buffer = Buffer.allocUnsafeSlow(Math.max(usual, least))
-    const chunk = { start: this.end, buffer, used: 0 }
+    const spare = this.#spare && this.#spare.length >= least ? this.#spare : undefined
+    if (spare) this.#spare = undefined
+    const buffer = spare ?? Buffer.allocUnsafeSlow(Math.max(usual, least))
+    const chunk = { start: this.end, buffer, used: 0, lent: false }
     this.#chunks.push(chunk)
     this.#cached += buffer.length
     return chunk
@@ -340,10 +348,11 @@ export class Log {
 
   #evict(): void {
     while (this.#cached > this.#options.cacheBytes && this.#chunks.length > 1) {
-      const [oldest] = this.#chunks
-      if (oldest!.start + oldest!.used > this.written) return
-      this.#cached -= oldest!.buffer.length
+      const oldest = this.#chunks[0]!
+      if (oldest.start + oldest.used > this.written) return
+      this.#cached -= oldest.buffer.length
       this.#chunks.shift()
+      if (!oldest.lent && oldest.buffer.length <= CHUNK_MAX) this.#spare = oldest.buffer
     }
   }
 
