@@ -211,15 +211,15 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'PUBREC before the store',
     'publishes.ts',
-    'const reasonCode = await this.#offer(frame, topic, this.#slot(messageId))',
-    'const reasonCode = SUCCESS; void this.#offer(frame, topic, this.#slot(messageId)).catch(ignore)',
+    'const reasonCode = await this.#offer(message, 2, inbox, this.#slot(messageId))',
+    'const reasonCode = SUCCESS; void this.#offer(message, 2, inbox, this.#slot(messageId)).catch(ignore)',
     '5.0: what may not be published is acknowledged or refused, and goes nowhere',
   ],
   [
     'answers as the store answers',
     'answers.ts',
-    'for (let ready = this.#row[0]?.ready; ready; ready = this.#row[0]?.ready) {',
-    'for (let ready = this.#row.find((one) => one.ready)?.ready; ready; ready = this.#row[0]?.ready) {',
+    'if (!ack && !how) break',
+    '',
     '5.0: a refusal does not overtake what is stored before it',
   ],
   [

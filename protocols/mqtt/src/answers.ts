@@ -1,26 +1,23 @@
 import type { Ack } from './packets.ts'
 
-/** One packet's place in the row. One of both, once. */
+/** One packet's place in the row. One of the three, once. */
 export interface Place {
   answer(ack: Ack): void
+  /** As {@link Place.answer}, but leaves only with the next one that does, or {@link Answers.leave}. */
+  prepare(ack: Ack): void
   /** Ends the connection: after all before it have been answered, and instead of all behind it. */
   end(how: () => void): void
 }
 
-interface Waiting {
-  ready: (() => void) | undefined
-  last: boolean
-}
-
 /**
  * PUBACK, PUBREC and PUBCOMP leave in the order of the packets that they answer [MQTT-4.6.0-2, -3, -4], however the
- * broker's replies come in.
+ * broker's replies come in. Those that may leave together do.
  */
 export class Answers {
-  readonly #send: (ack: Ack) => void
+  readonly #send: (acks: readonly Ack[]) => void
   readonly #row: Waiting[] = []
 
-  constructor(send: (ack: Ack) => void) {
+  constructor(send: (acks: readonly Ack[]) => void) {
     this.#send = send
   }
 
@@ -30,25 +27,56 @@ export class Answers {
   }
 
   next(): Place {
-    const waiting: Waiting = { ready: undefined, last: false }
+    const waiting = new Waiting(this)
     this.#row.push(waiting)
-    return {
-      answer: (ack) => {
-        waiting.ready = () => this.#send(ack)
-        this.#leave()
-      },
-      end: (how) => {
-        waiting.ready = how
-        waiting.last = true
-        this.#leave()
-      },
-    }
+    return waiting
   }
 
-  #leave(): void {
-    for (let ready = this.#row[0]?.ready; ready; ready = this.#row[0]?.ready) {
-      if (this.#row.shift()!.last) this.#row.length = 0
-      ready()
+  leave(): void {
+    const ready = this.#ready()
+    if (ready === 0) return
+    const leaving = this.#row.splice(0, ready)
+    const { how } = leaving.at(-1)!
+    const acks: Ack[] = []
+    for (const { ack } of leaving) if (ack) acks.push(ack)
+    if (acks.length > 0) this.#send(acks)
+    if (!how) return
+    this.#row.length = 0
+    how()
+  }
+
+  /** From the front, up to the first that waits and not beyond the one that ends all. */
+  #ready(): number {
+    let ready = 0
+    for (const { ack, how } of this.#row) {
+      if (!ack && !how) break
+      ready++
+      if (how) break
     }
+    return ready
+  }
+}
+
+class Waiting implements Place {
+  readonly #answers: Answers
+  ack: Ack | undefined
+  how: (() => void) | undefined
+
+  constructor(answers: Answers) {
+    this.#answers = answers
+  }
+
+  answer(ack: Ack): void {
+    this.ack = ack
+    this.#answers.leave()
+  }
+
+  prepare(ack: Ack): void {
+    this.ack = ack
+  }
+
+  end(how: () => void): void {
+    this.how = how
+    this.#answers.leave()
   }
 }

@@ -1,6 +1,6 @@
 import mqtt from 'mqtt-packet'
-import type { Encoded, Inbound, Outbound, Publish, UserProperty, Version } from './packets.ts'
-import { writePlain } from './plain.ts'
+import type { Acks, Encoded, Inbound, Outbound, Publish, UserProperty, Version } from './packets.ts'
+import { writeAcks, writePlain } from './plain.ts'
 
 // Buffers of all 65,536 packet ids are not worth their 10 MB.
 ;(mqtt.writeToStream as { cacheNumbers?: boolean }).cacheNumbers = false
@@ -30,13 +30,18 @@ const inOrder = (pairs: readonly UserProperty[]): readonly object[] => pairs.map
  */
 export const encode = (packet: Outbound, version: Version): readonly Buffer[] => {
   if (packet.cmd === 'encoded') return packet.bytes
+  if (packet.cmd === 'acks')
+    return writeAcks(packet.acks, version) ?? packet.acks.flatMap((ack) => encode(ack, version))
   if (version === 4 && packet.cmd === 'disconnect') return []
   if (packet.cmd === 'connack' && (version === 5 ? packet.reasonCode : packet.returnCode) === undefined) return []
   return writePlain(packet, version, COPY_MAX) ?? encodePacket(packet, version)
 }
 
 /** Of a server or of a client. */
-export const encodePacket = (packet: Exclude<Inbound | Outbound, Encoded>, version: Version): readonly Buffer[] => {
+export const encodePacket = (
+  packet: Exclude<Inbound | Outbound, Encoded | Acks>,
+  version: Version,
+): readonly Buffer[] => {
   const collector = new Collector()
   const stream = collector as unknown as NodeJS.WritableStream
   mqtt.writeToStream(toPacket(packet), stream, { protocolVersion: version })
@@ -53,7 +58,7 @@ export const sizeOf = (bytes: readonly Buffer[]): number => {
   return size
 }
 
-const toPacket = (frame: Exclude<Inbound | Outbound, Encoded>): mqtt.Packet => {
+const toPacket = (frame: Exclude<Inbound | Outbound, Encoded | Acks>): mqtt.Packet => {
   const { properties } = frame as Publish
   const pairs = properties?.userProperties
   const packet = {

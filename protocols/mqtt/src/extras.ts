@@ -23,10 +23,13 @@ const USUAL_QOS: QoS = 1
  */
 export const writeExtras = ({ qos, level, user, text }: Extras): Message['original'] => {
   const more = level !== undefined || user !== undefined || text !== undefined
-  if (qos === USUAL_QOS && !more) return undefined
-  const rest = more ? JSON.stringify({ l: level, u: user, t: text && 1 }) : ''
+  if (!more) return plain[qos]
+  const rest = JSON.stringify({ l: level, u: user, t: text && 1 })
   return { protocol: 'mqtt', bytes: Buffer.from(`${qos}${rest}`) }
 }
+
+const digit = (qos: QoS): Message['original'] => ({ protocol: 'mqtt', bytes: Buffer.from(String(qos)) })
+const plain: Readonly<Record<QoS, Message['original']>> = { 0: digit(0), [USUAL_QOS]: undefined, 2: digit(2) }
 
 /** A stranger may have written it: what cannot be is taken as absent. */
 export const readExtras = ({ original, via }: Message): Extras => {

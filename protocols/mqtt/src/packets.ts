@@ -163,6 +163,12 @@ export interface Encoded {
   readonly bytes: readonly Buffer[]
 }
 
+/** Acknowledgements that leave one behind the other. */
+export interface Acks {
+  readonly cmd: 'acks'
+  readonly acks: readonly Ack[]
+}
+
 /** A CONNECT that is none, in whose version it can be refused. */
 export interface Rejected {
   readonly cmd: 'rejected'
@@ -171,7 +177,7 @@ export interface Rejected {
 }
 
 export type Inbound = Connect | Publish | Ack | Subscribe | Unsubscribe | Pingreq | Disconnect | Auth
-export type Outbound = Connack | Publish | Ack | Granted | Pingresp | Disconnect | Auth | Encoded
+export type Outbound = Connack | Publish | Ack | Granted | Pingresp | Disconnect | Auth | Encoded | Acks
 
 /** A packet to a client of this version. */
 export interface Sent {

@@ -94,11 +94,24 @@ export const writePlain = (
     case 'pubrec':
     case 'pubrel':
     case 'pubcomp':
-      if (version === 5 && (packet.reasonCode || packet.properties)) return undefined
-      return [Buffer.of(firsts[packet.cmd], 2, packet.messageId >> 8, packet.messageId & 0xff)]
+      return writeAcks([packet], version)
     default:
       return undefined
   }
+}
+
+/** undefined: one of them says more than yes */
+export const writeAcks = (list: readonly Ack[], version: Version): readonly Buffer[] | undefined => {
+  const bytes = Buffer.allocUnsafe(4 * list.length)
+  let at = 0
+  for (const { cmd, messageId, reasonCode, properties } of list) {
+    if (version === 5 && (reasonCode || properties)) return undefined
+    bytes[at++] = firsts[cmd]
+    bytes[at++] = 2
+    bytes[at++] = messageId >> 8
+    bytes[at++] = messageId & 0xff
+  }
+  return [bytes]
 }
 
 const isEmpty = (properties: object | undefined): boolean => {

@@ -6,6 +6,7 @@ import {
   type Message,
   type Ms,
   type Once,
+  type Replies,
   type Session,
   type Slot,
 } from '@sluice/core'
@@ -13,8 +14,9 @@ import { Answers, type Place } from './answers.ts'
 import { readRecipient } from './apsara.ts'
 import { inboxOf } from './connect.ts'
 import { described, ID_UNKNOWN, NO_SUBSCRIBERS, reasonOf, SUCCESS } from './faults.ts'
-import type { Ack, Outbound, Publish } from './packets.ts'
-import { Quota } from './quota.ts'
+import type { Ack, Outbound, Publish, QoS } from './packets.ts'
+import { isOver, Quota } from './quota.ts'
+import { type Run, Runs } from './runs.ts'
 import { isOwn, type Tally } from './system.ts'
 import { readInbox } from './topics.ts'
 import { type Published, toMessage } from './translate.ts'
@@ -58,12 +60,13 @@ export class Publishes {
   /** Publishes with QoS 1 and 2 of this connection that are not completed. */
   #unfinished = 0
   readonly #quota: Quota
+  readonly #runs = new Runs((run) => this.#during(this.#storeRun(run)))
   #working = 0
   #idle: (() => void)[] = []
 
   constructor(options: PublishesOptions) {
     this.#options = options
-    this.#answers = new Answers(options.send)
+    this.#answers = new Answers((acks) => options.send(acks.length === 1 ? acks[0]! : { cmd: 'acks', acks }))
     this.#quota = new Quota(options.gateway.clock, options.pause)
     for (const id of options.incoming) this.#ids.set(id, 'restored')
   }
@@ -73,33 +76,77 @@ export class Publishes {
     return this.#answers.size
   }
 
+  /** What has come so far is on its way to the broker when this returns. */
+  cut(): void {
+    this.#runs.cut()
+  }
+
   /** Resolves when the broker has answered everything. */
   idle(): Promise<void> {
+    this.cut()
     return this.#working === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
   }
 
   /** @throws Fault for what ends the connection at once */
   publish(frame: Publish): Promise<void> | undefined {
     const topic = this.#resolve(frame)
-    if (frame.qos === 0) return this.#during(this.#offer(frame, topic).then(ignore, (error) => this.#note(error)))
-    const id = frame.messageId!
-    if (frame.qos === 2) {
-      const known = this.#ids.get(id)
-      if (known === 'storing') return undefined // its PUBREC is on its way
-      if (known !== undefined) {
-        this.#answers.next().answer({ cmd: 'pubrec', messageId: id })
-        return undefined
-      }
-      if (this.#ids.size >= INCOMING_MAX) throw new Fault('limit', `over ${INCOMING_MAX} publishes wait for PUBREL`)
-    }
+    const { qos } = frame
+    if (qos === 2) return this.#second(frame, topic)
+    if (qos === 1) this.#begin()
+    const message = this.#messageOf(frame, topic)
+    if (Fault.is(message)) return this.#refused(frame, message)
+    const inbox = this.#inboxOf(topic)
+    if (inbox === undefined && message.traceparent === undefined) return this.#joined(frame, qos, message)
+    this.cut()
+    if (qos === 0) return this.#during(this.#offer(message, 0, inbox).then(ignore, (error) => this.#note(error)))
+    return this.#during(this.#once(message, inbox, frame.messageId!))
+  }
+
+  /** @throws Fault 'limit' about 'receive' [MQTT-3.3.4-9] */
+  #begin(): void {
     if (++this.#unfinished > this.#options.receiveMaximum && this.#options.refuses) {
-      throw new Fault('limit', 'over the receive maximum', { about: 'receive' }) // [MQTT-3.3.4-9]
+      throw new Fault('limit', 'over the receive maximum', { about: 'receive' })
     }
-    return this.#during(frame.qos === 1 ? this.#once(frame, topic, id) : this.#exactlyOnce(frame, topic, id))
+  }
+
+  #joined({ messageId }: Publish, qos: 0 | 1, message: Message): Promise<void> {
+    const run = this.#runs.of(qos, message.topic)
+    run.messages.push(message)
+    if (qos === 1) {
+      run.ids.push(messageId!)
+      run.places.push(this.#answers.next())
+    }
+    return run.done
+  }
+
+  /** What is no message of ours. */
+  #refused({ qos, messageId }: Publish, fault: Fault): undefined {
+    this.cut()
+    if (qos === 0) this.#note(fault)
+    else {
+      this.#unfinished--
+      this.#refuse(this.#answers.next(), 'puback', messageId!, fault)
+    }
+    return undefined
+  }
+
+  #second(frame: Publish, topic: string): Promise<void> | undefined {
+    const id = frame.messageId!
+    const known = this.#ids.get(id)
+    if (known === 'storing') return undefined // its PUBREC is on its way
+    if (known !== undefined) {
+      this.#answers.next().answer({ cmd: 'pubrec', messageId: id })
+      return undefined
+    }
+    if (this.#ids.size >= INCOMING_MAX) throw new Fault('limit', `over ${INCOMING_MAX} publishes wait for PUBREL`)
+    this.#begin()
+    this.cut()
+    return this.#during(this.#exactlyOnce(this.#messageOf(frame, topic), this.#inboxOf(topic), id))
   }
 
   /** PUBREL always gets its PUBCOMP [MQTT-4.3.3-8…-12; 3.1.1: MQTT-4.3.3-2]. */
   release({ messageId }: Ack): Promise<void> | undefined {
+    this.cut()
     const known = this.#ids.get(messageId)
     const place = this.#answers.next()
     if (known === undefined || known === 'storing') {
@@ -116,22 +163,60 @@ export class Publishes {
     return this.#during(this.#complete(messageId, place))
   }
 
-  async #once(frame: Publish, topic: string, messageId: number): Promise<void> {
-    const place = this.#answers.next()
+  async #storeRun({ qos, messages, ids, places }: Run): Promise<void> {
     try {
-      const reasonCode = await this.#offer(frame, topic)
+      if (this.#quota.held) await this.#quota.turn()
+      const stored = await this.#store({ kind: 'publish', messages, oneway: qos === 0 })
+      if (qos === 0) return
+      ids.forEach((messageId, at) => {
+        const one = stored[at]
+        if (Fault.is(one)) this.#refuse(places[at]!, 'puback', messageId, one)
+        else places[at]!.prepare({ cmd: 'puback', messageId, reasonCode: SUCCESS })
+      })
+      this.#answers.leave()
+    } catch (error) {
+      if (qos === 0) return this.#note(error)
+      if (isOver(error)) await this.#storeApart(messages, ids, places, error)
+      else
+        for (const [at, messageId] of ids.entries()) this.#refuse(places[at]!, 'puback', messageId, Fault.from(error))
+    }
+    this.#unfinished -= ids.length
+  }
+
+  /** Together they were over quota. */
+  async #storeApart(
+    messages: readonly Message[],
+    ids: readonly number[],
+    places: readonly Place[],
+    error: Fault,
+  ): Promise<void> {
+    const works = messages.map(
+      (message) => () => this.#storeOne({ kind: 'publish', messages: [message], oneway: false }),
+    )
+    const ends = this.#quota.apart(works, error).map((end, at) => this.#acknowledge(places[at]!, ids[at]!, end))
+    await Promise.all(ends)
+  }
+
+  async #acknowledge(place: Place, messageId: number, stored: Promise<number | void>): Promise<void> {
+    try {
+      const reasonCode = (await stored) ?? SUCCESS
       place.answer({ cmd: 'puback', messageId, reasonCode })
     } catch (error) {
       this.#refuse(place, 'puback', messageId, Fault.from(error))
     }
+  }
+
+  async #once(message: Message, inbox: string | undefined, messageId: number): Promise<void> {
+    await this.#acknowledge(this.#answers.next(), messageId, this.#offer(message, 1, inbox))
     this.#unfinished--
   }
 
-  async #exactlyOnce(frame: Publish, topic: string, messageId: number): Promise<void> {
+  async #exactlyOnce(message: Message | Fault, inbox: string | undefined, messageId: number): Promise<void> {
     const place = this.#answers.next()
     this.#ids.set(messageId, 'storing')
     try {
-      const reasonCode = await this.#offer(frame, topic, this.#slot(messageId))
+      if (Fault.is(message)) throw message
+      const reasonCode = await this.#offer(message, 2, inbox, this.#slot(messageId))
       this.#ids.set(messageId, reasonCode === SUCCESS ? 'stored' : 'dropped')
       place.answer({ cmd: 'pubrec', messageId, reasonCode })
     } catch (error) {
@@ -183,23 +268,33 @@ export class Publishes {
     return known
   }
 
-  /** Resolves once the message is stored; with QoS 0, once it is on its way. @throws Fault */
-  async #offer(frame: Publish, topic: string, once?: Once): Promise<number> {
+  /** Why not, where it is no message of ours. */
+  #messageOf(frame: Publish, topic: string): Message | Fault {
     this.#options.tally.received++
-    if (isOwn(topic)) throw new Fault('forbidden', '$SYS is the server’s own', { about: 'topic' })
-    const message: Message = toMessage(frame, topic, this.#where())
-    const inbox = readInbox(topic) ?? this.#recipient(topic)
-    const oneway = frame.qos === 0
+    if (isOwn(topic)) return new Fault('forbidden', '$SYS is the server’s own', { about: 'topic' })
+    try {
+      return toMessage(frame, topic, this.#where())
+    } catch (error) {
+      return Fault.from(error)
+    }
+  }
+
+  #inboxOf(topic: string): string | undefined {
+    return readInbox(topic) ?? this.#recipient(topic)
+  }
+
+  /** Resolves once the message is stored; with QoS 0, once it is on its way. @throws Fault */
+  async #offer(message: Message, qos: QoS, inbox: string | undefined, once?: Once): Promise<number> {
     const command: CommandOf<'publish'> = {
       kind: 'publish',
       messages: [message],
-      oneway,
+      oneway: qos === 0,
       ...(inbox !== undefined && { into: { inbox } }),
       ...(once && { once }),
     }
     try {
       if (this.#quota.held) await this.#quota.turn()
-      await (oneway ? this.#store(command) : this.#quota.within(() => this.#store(command)))
+      await (qos === 0 ? this.#storeOne(command) : this.#quota.within(() => this.#storeOne(command)))
     } catch (error) {
       if (inbox !== undefined && isNobody(error)) return NO_SUBSCRIBERS
       throw error
@@ -207,13 +302,16 @@ export class Publishes {
     return SUCCESS
   }
 
-  async #store(command: CommandOf<'publish'>): Promise<void> {
+  async #storeOne(command: CommandOf<'publish'>): Promise<void> {
+    const [stored] = await this.#store(command)
+    if (Fault.is(stored)) throw stored
+  }
+
+  async #store(command: CommandOf<'publish'>): Promise<Replies['publish']['stored']> {
     const { gateway, session } = this.#options
     const { traceparent } = command.messages[0]!
     const context = gateway.context(session, PATIENCE, traceparent === undefined ? undefined : { traceparent })
-    const reply = await gateway.handle(command, context)
-    const [stored] = reply.stored
-    if (Fault.is(stored)) throw stored
+    return (await gateway.handle(command, context)).stored
   }
 
   #recipient(topic: string): string | undefined {

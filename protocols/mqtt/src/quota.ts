@@ -4,7 +4,7 @@ import { type Clock, type EpochMs, Fault, type Ms } from '@sluice/core'
 export const QUOTA_WAIT: Ms = 5_000
 
 /** And it is said when it may be tried again. */
-const isOver = (error: unknown): error is Fault =>
+export const isOver = (error: unknown): error is Fault =>
   Fault.is(error) && error.code === 'throttled' && error.retryAfter !== undefined
 
 /** Over quota the answer of a publish waits, and with it the client's window; those behind it wait too, as order demands. */
@@ -35,7 +35,16 @@ export class Quota {
     }
   }
 
-  async #hold(work: () => Promise<void>, error: Fault): Promise<void> {
+  /**
+   * What was over quota as a whole, piece by piece and in order: the first after the wait that was asked for.
+   * @returns each one's end, as {@link Quota.within}
+   */
+  apart(works: readonly (() => Promise<void>)[], error: Fault): readonly Promise<void>[] {
+    return works.map((work, at) => this.#hold(work, at === 0 ? error : undefined))
+  }
+
+  /** `error`: of the try before; undefined: it has had none. */
+  async #hold(work: () => Promise<void>, error: Fault | undefined): Promise<void> {
     const until = this.#clock.now() + QUOTA_WAIT
     const before = this.held
     const insisting = before ? before.then(() => this.#insist(work, error, until)) : this.#insist(work, error, until)
@@ -46,10 +55,12 @@ export class Quota {
     })
   }
 
-  async #insist(work: () => Promise<void>, error: Fault, until: EpochMs): Promise<void> {
+  async #insist(work: () => Promise<void>, error: Fault | undefined, until: EpochMs): Promise<void> {
     for (let fault = error; ; ) {
-      const wait = fault.retryAfter!
-      if (this.#clock.now() + wait > until || !(await this.#pause(wait))) throw fault
+      if (fault) {
+        const wait = fault.retryAfter!
+        if (this.#clock.now() + wait > until || !(await this.#pause(wait))) throw fault
+      }
       try {
         return await work()
       } catch (again) {

@@ -45,8 +45,24 @@ export interface Place {
   readonly level?: string
 }
 
+/** Where names of late lead: a device publishes to few, and a name is not looked at twice. */
+const places = new Map<string, Place>()
+const PLACES_MAX = 1_024
+const PLACE_LENGTH_MAX = 256
+
 /** @throws Fault 'invalid' about 'topic': more levels than patterns may have */
 export const toPlace = (name: string): Place => {
+  const known = places.get(name)
+  if (known) return known
+  const place = placeOf(name)
+  if (name.length <= PLACE_LENGTH_MAX) {
+    if (places.size >= PLACES_MAX) places.clear()
+    places.set(name, place)
+  }
+  return place
+}
+
+const placeOf = (name: string): Place => {
   const { topic: level, path } = splitPath(name)
   if (path !== undefined && levelsOf(path) >= LEVELS_MAX) {
     throw new Fault('invalid', `topic has over ${LEVELS_MAX} levels`, { about: 'topic' })

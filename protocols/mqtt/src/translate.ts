@@ -46,16 +46,29 @@ export const toMessage = (
   const { payload, qos, retain, properties: said } = publish
   if (payload.length > bodyBytes)
     throw new Fault('tooLarge', `a body has at most ${bodyBytes} bytes`, { about: 'body' })
-  const { level, ...place } = toPlace(topic)
-  const base = { ...place, body: payload, bornAt: now, bornHost: host, via: 'mqtt', ...(retain && { retain }) }
-  if (!said) return withOriginal({ ...base, properties: none }, { qos, ...(level !== undefined && { level }) })
+  const { topic: first, path, level } = toPlace(topic)
+  const base: Writable<Message> = {
+    topic: first,
+    body: payload,
+    properties: none,
+    bornAt: now,
+    bornHost: host,
+    via: 'mqtt',
+  }
+  if (path !== undefined) base.path = path
+  if (retain) base.retain = true
+  if (!said) {
+    const original = writeExtras(level === undefined ? { qos } : { qos, level })
+    if (original) base.original = original
+    return base
+  }
   // [MQTT-3.3.2-4] we may look, and we do: other protocols take the claim for granted
   if (said.payloadFormatIndicator && !isUtf8(payload)) {
     throw new Fault('invalid', 'payload is not the text that it claims to be', { about: 'payload' })
   }
   const { userProperties: user = [] } = said
   // Where a message goes and whether it is retained says the packet itself.
-  const { properties, fields } = takeReserved(place.topic, Object.fromEntries(user))
+  const { properties, fields } = takeReserved(first, Object.fromEntries(user))
   const { path: _, retain: __, ...free } = fields
   const message = { ...free, ...base, ...fieldsOf(said, now), properties }
   return withOriginal(message, {
@@ -66,6 +79,7 @@ export const toMessage = (
   })
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 const none: Readonly<Record<string, string>> = Object.freeze({})
 
 const withOriginal = (message: Message, extras: Extras): Message => {

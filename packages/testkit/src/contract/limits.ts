@@ -10,10 +10,12 @@ export const limits: readonly ContractCheck[] = [
     async run(bench) {
       const client = await bench.client()
       const hold = bench.gateway.hold('publish')
+      // What came in one read may go on in one command.
+      const atWork = () => bench.gateway.of('publish').reduce((sum, { messages }) => sum + messages.length, 0)
       const publishing = upTo(12).map((n) => client.publish(bench.topic, bodyOf(n)))
-      await bench.eventually('four publishes reach the broker', () => hold.waiting >= 4)
+      await bench.eventually('four publishes reach the broker', () => atWork() >= 4)
       await bench.quiet()
-      assert.equal(hold.waiting, 4, `${hold.waiting} publishes at once with a limit of 4`)
+      assert.equal(atWork(), 4, `${atWork()} publishes at once with a limit of 4`)
       hold.release()
       await Promise.all(publishing)
       assert.deepEqual(
