@@ -22,6 +22,27 @@ export class RecordBatch implements Batch {
   }
 }
 
+/** A batch of messages that were looked at already. */
+export class ViewBatch implements Batch {
+  readonly #delivered: readonly Delivered[]
+
+  constructor(delivered: readonly Delivered[]) {
+    this.#delivered = delivered
+  }
+
+  get count(): number {
+    return this.#delivered.length
+  }
+
+  get bytes(): readonly Buffer[] {
+    return this.#delivered.map(({ message }) => message.record!)
+  }
+
+  [Symbol.iterator](): Iterator<Delivered> {
+    return this.#delivered[Symbol.iterator]()
+  }
+}
+
 const nothing = (): never => {
   throw new RangeError('an empty batch')
 }

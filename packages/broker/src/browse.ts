@@ -86,7 +86,7 @@ const browseInbox = (
   const inbox = inboxOf(core, source.inbox, source.epoch)
   const pointers: Pointed[] = [...inbox.redeliver, ...inbox.retained]
   for (const line of [inbox, ...inbox.shares]) {
-    for (let at = 0; at < line.visible && pointers.length < command.max; at++) pointers.push(line.pointers.at(at))
+    for (let at = 0; at < line.visible && pointers.length < command.max; at++) pointers.push(line.at(at))
   }
   return answer(core, limited(pointers.slice(0, Math.min(command.max, READ_MAX)), command.bytes))
 }

@@ -43,7 +43,9 @@ export const noCounts = (): Counters => ({
   undecided: 0,
 })
 
-const VIEWS = 64
+/** One view a record for all subscribers of a fan-out, of so many records that stand so near: they pin little of the log. */
+const VIEWS_MAX = 1024
+const VIEWS_BYTES = 1024 * 1024
 
 /** What every command needs. */
 export class Core {
@@ -64,8 +66,9 @@ export class Core {
   readonly #holds = new Map<string, Set<GroupTopic>>()
   /** Polls that wait. */
   readonly parking = new Parking(this)
-  /** One view a record for all subscribers of a fan-out: its properties are parsed once. */
+  /** By place: properties are parsed once. */
   readonly #views = new Map<number, StoredRecord>()
+  #viewsFrom = 0
 
   constructor(parts: Pick<Core, 'state' | 'log' | 'segments' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>) {
     this.state = parts.state
@@ -113,9 +116,33 @@ export class Core {
     const seen = this.#views.get(place)
     if (seen) return seen
     const view = viewRecord(record, this.settings.node)
-    if (this.#views.size >= VIEWS) this.#views.delete(this.#views.keys().next().value as number)
+    const isNear = place >= this.#viewsFrom && place < this.#viewsFrom + VIEWS_BYTES
+    if (!isNear || this.#views.size >= VIEWS_MAX) {
+      this.#views.clear()
+      this.#viewsFrom = place
+    }
     this.#views.set(place, view)
     return view
+  }
+
+  /** What {@link read} finds, as views. */
+  look(pointers: readonly Pointed[]): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
+    const views: StoredRecord[] = []
+    for (const { place, size } of pointers) {
+      let view = this.#views.get(place)
+      if (!view) {
+        const record = this.log.peek(place, size)
+        if (!record) return this.#lookCold(pointers)
+        view = this.view(record, place)
+      }
+      views.push(view)
+    }
+    return views
+  }
+
+  async #lookCold(pointers: readonly Pointed[]): Promise<(StoredRecord | undefined)[]> {
+    const records = await this.#readCold(pointers)
+    return records.map((record, at) => record && this.view(record, pointers[at]!.place))
   }
 
   /**

@@ -9,10 +9,12 @@ import {
   type Ms,
   type Replies,
 } from '@sluice/core'
+import { bindingKey, boundOf } from './bindings.ts'
 import type { Core } from './core.ts'
 import { noInbox, staleEpoch, unsupported } from './errors.ts'
 import { type BoundEvent, writeBound, writeLeft, writeOpened, writeShareGone } from './events.ts'
-import { bindingKey, boundOf, type InboxState, type ShareState, type Will } from './inboxes.ts'
+import { allOf, type Few, withOne, withoutOne } from './few.ts'
+import type { InboxState, ShareState, Will } from './inboxes.ts'
 import { bind, endInbox, endShare, unbind } from './inboxState.ts'
 import { KEEP_WILL_MS, leftOf, type Wills } from './wills.ts'
 
@@ -34,7 +36,7 @@ export class Inboxes {
   readonly #core: Core
   readonly #wills: Wills
   /** What each session has open. */
-  readonly #open = new Map<string, Set<InboxState>>()
+  readonly #open = new Map<string, Few<InboxState>>()
   readonly #stop: () => void
 
   constructor(core: Core, wills: Wills) {
@@ -90,7 +92,7 @@ export class Inboxes {
     inbox.will = will
     inbox.unexpire?.()
     inbox.unexpire = undefined
-    inbox.redeliver = [...inbox.slots.values()]
+    inbox.redeliverAll()
     this.#opened(session.id, inbox)
     inbox.logged = expiry > 0 || will !== undefined || wasLogged
     if (inbox.logged) {
@@ -112,9 +114,7 @@ export class Inboxes {
 
   /** A session ended without leaving: the will of each of its inboxes is fired. */
   leaveAll(session: string): void {
-    const open = this.#open.get(session)
-    if (!open) return
-    for (const inbox of [...open]) this.#left(inbox, inbox.expiry, 'fire')
+    for (const inbox of allOf(this.#open.get(session))) this.#left(inbox, inbox.expiry, 'fire')
     this.#open.delete(session)
   }
 
@@ -198,18 +198,16 @@ export class Inboxes {
   }
 
   #opened(session: string, inbox: InboxState): void {
-    const open = this.#open.get(session)
-    if (open) open.add(inbox)
-    else this.#open.set(session, new Set([inbox]))
+    this.#open.set(session, withOne(this.#open.get(session), inbox))
   }
 
   #closed(inbox: InboxState): void {
     const { session } = inbox
     inbox.session = undefined
     if (session === undefined) return
-    const open = this.#open.get(session)
-    open?.delete(inbox)
-    if (open?.size === 0) this.#open.delete(session)
+    const left = withoutOne(this.#open.get(session), inbox)
+    if (left) this.#open.set(session, left)
+    else this.#open.delete(session)
   }
 
   /** The client is back, or somebody else calls himself the same. */

@@ -1,5 +1,6 @@
 import type { CommandOf, Context, Delivered, Replies, Slot } from '@sluice/core'
-import { emptyBatch, RecordBatch } from './batch.ts'
+import type { StoredRecord } from '@sluice/remoting'
+import { emptyBatch, ViewBatch } from './batch.ts'
 import type { Core } from './core.ts'
 import { staleEpoch } from './errors.ts'
 import {
@@ -13,9 +14,9 @@ import {
 } from './events.ts'
 import { inboxOf } from './inboxCommands.ts'
 import type { InboxState, ShareState, SlotState } from './inboxes.ts'
-import { park } from './park.ts'
+import type { Place } from './park.ts'
 import type { Pointer } from './pointers.ts'
-import { POP_MAX } from './popPoll.ts'
+import { type Answer, type Look, nothing, POP_MAX, Pop } from './popPoll.ts'
 
 type PopCommand = CommandOf<'pop'>
 type InboxSource = Extract<PopCommand['source'], { kind: 'inbox' }>
@@ -41,7 +42,7 @@ const pick = (inbox: InboxState, max: number, keep: boolean): Picked[] => {
 
 const again = (inbox: InboxState): Picked | undefined => {
   for (;;) {
-    const slot = inbox.redeliver.shift()
+    const slot = inbox.nextAgain()
     if (!slot) return undefined
     if (inbox.slots.get(slot.slot) !== slot) continue
     slot.attempt++
@@ -50,34 +51,19 @@ const again = (inbox: InboxState): Picked | undefined => {
 }
 
 const fresh = (inbox: InboxState, keep: boolean): Picked | undefined => {
+  const line = inbox.retained.length > 0 ? 'retained' : inbox.nextLine()
+  if (!line) return undefined
   const number = keep ? inbox.freeSlot() : 0
   if (keep && number === 0) return undefined
-  const found = next(inbox)
-  if (!found) return undefined
-  const { pointer, from } = found
+  const pointer = line === 'retained' ? inbox.nextRetained()! : line.take()
+  const from = line === inbox ? 'own' : (line as ShareState | 'retained')
   if (!keep) return { slot: undefined, pointer, from, attempt: 1 }
+  const { place, size, notes } = pointer
   const share = typeof from === 'string' ? undefined : from
-  const slot: SlotState = {
-    ...pointer,
-    slot: number,
-    attempt: 1,
-    received: false,
-    retained: from === 'retained',
-    share,
-  }
-  inbox.slots.set(number, slot)
-  return { slot, pointer, from, attempt: 1 }
-}
-
-const next = (inbox: InboxState): { pointer: Pointer; from: 'own' | 'retained' | ShareState } | undefined => {
-  const retained = inbox.retained.shift()
-  if (retained) return { pointer: retained, from: 'retained' }
-  const lines: (InboxState | ShareState)[] = [inbox, ...inbox.shares]
-  for (let tries = lines.length; tries > 0; tries--) {
-    const line = lines[inbox.turn++ % lines.length]!
-    if (line.visible > 0) return { pointer: line.take(), from: line === inbox ? 'own' : (line as ShareState) }
-  }
-  return undefined
+  const retained = from === 'retained'
+  const slot: SlotState = { place, size, notes, slot: number, attempt: 1, received: false, retained, share }
+  inbox.setSlot(slot)
+  return { slot, pointer: slot, from, attempt: 1 }
 }
 
 /** Not waited for on the disk: after a power cut the messages are there again. */
@@ -129,85 +115,108 @@ const drop = (core: Core, inbox: InboxState, gone: readonly Picked[]): void => {
   else settleShares(core, gone)
 }
 
-const deliver = (
-  core: Core,
-  inbox: InboxState,
-  kept: readonly (Picked & { record: Buffer })[],
-): Replies['pop']['batch'] => {
-  if (kept.length === 0) return emptyBatch
-  const { epoch, name } = inbox
+interface Kept {
+  readonly picked: Picked
+  readonly message: StoredRecord
+}
+
+const deliver = (core: Core, { epoch, name }: InboxState, kept: readonly Kept[]): Replies['pop']['batch'] => {
   const { node } = core.settings
-  return new RecordBatch(
-    kept.map(({ record }) => record),
-    (record, index): Delivered => {
-      const { slot, pointer, from, attempt } = kept[index]!
-      const receipt: Slot | undefined = slot && { of: 'inbox', node, inbox: name, epoch, way: 'out', slot: slot.slot }
-      return {
-        message: core.view(record, pointer.place),
-        attempt,
-        ...(receipt && { receipt }),
-        ...(slot?.received && { received: true }),
-        ...((slot?.retained || from === 'retained') && { retained: true }),
-        ...(pointer.notes && { notes: pointer.notes }),
-      }
-    },
-  )
-}
-
-const takeOnce = async (
-  core: Core,
-  inbox: InboxState,
-  max: number,
-  keep: boolean,
-): Promise<Replies['pop'] | undefined> => {
-  if (max === 0) return inbox.hasVisible ? { batch: emptyBatch, more: true } : undefined
-  const picked = pick(inbox, max, keep)
-  if (picked.length === 0) return undefined
-  writeDown(core, inbox, picked)
-  const { epoch } = inbox
-  const found = core.read(picked.map(({ pointer }) => pointer))
-  const records = Array.isArray(found) ? found : await found
-  // A client that comes back after a kill finds its numbers as it knew them.
-  if (inbox.persistent && keep) await core.log.kept()
-  // What was picked keeps its slot and goes to who opened the inbox meanwhile.
-  if (inbox.epoch !== epoch || inbox.ended) throw staleEpoch()
-  const now = core.clock.now()
-  const kept: (Picked & { record: Buffer })[] = []
-  const gone: Picked[] = []
-  picked.forEach((one, index) => {
-    const record = records[index]
-    const expiresAt = record && core.view(record, one.pointer.place).expiresAt
-    // A client that has the message already is told to the end, however old it is.
-    const over = expiresAt !== undefined && expiresAt <= now && one.attempt === 1 && !one.slot?.received
-    if (record && !over) kept.push({ ...one, record })
-    else gone.push(one)
+  const delivered = kept.map(({ picked: { slot, pointer, from, attempt }, message }): Delivered => {
+    const one: { -readonly [K in keyof Delivered]: Delivered[K] } = { message, attempt }
+    if (slot) {
+      const receipt: Slot = { of: 'inbox', node, inbox: name, epoch, way: 'out', slot: slot.slot }
+      one.receipt = receipt
+      if (slot.received) one.received = true
+    }
+    if (slot?.retained || from === 'retained') one.retained = true
+    if (pointer.notes) one.notes = pointer.notes
+    return one
   })
-  drop(core, inbox, gone)
-  return { batch: deliver(core, inbox, kept), more: inbox.hasVisible }
+  return new ViewBatch(delivered)
 }
 
-export const popInbox = async (
+/** Woken once by all that became visible together, and takes as much of it as it may. */
+class InboxPop extends Pop {
+  readonly #inbox: InboxState
+  readonly #epoch: number
+  readonly #max: number
+  readonly #keep: boolean
+
+  constructor(core: Core, inbox: InboxState, command: PopCommand, context: Context, answer: Answer) {
+    super(core, command, context, answer)
+    this.#inbox = inbox
+    this.#epoch = inbox.epoch
+    this.#max = Math.min(command.max, POP_MAX)
+    this.#keep = command.invisible !== 0
+  }
+
+  protected get place(): Place {
+    return this.#inbox
+  }
+
+  protected look(wasWoken: boolean): Look | Promise<Look> {
+    const inbox = this.#inbox
+    this.checkEpoch()
+    if (wasWoken && inbox.session === undefined) return nothing
+    if (this.#max === 0) return inbox.hasVisible ? { batch: emptyBatch, more: true } : undefined
+    for (;;) {
+      const picked = pick(inbox, this.#max, this.#keep)
+      if (picked.length === 0) return undefined
+      writeDown(this.core, inbox, picked)
+      const found = this.core.look(picked.map(({ pointer }) => pointer))
+      if (!Array.isArray(found) || (inbox.persistent && this.#keep)) return this.kept(picked, found)
+      const reply = this.given(picked, found)
+      if (reply) return reply
+    }
+  }
+
+  /** A client that comes back after a kill finds its numbers as it knew them. */
+  protected async kept(picked: readonly Picked[], found: Found | Promise<Found>): Promise<Look> {
+    const views = Array.isArray(found) ? found : await found
+    if (this.#inbox.persistent && this.#keep) await this.core.log.kept()
+    // What was picked keeps its slot and goes to who opened the inbox meanwhile.
+    this.checkEpoch()
+    return this.given(picked, views) ?? this.look(false)
+  }
+
+  protected checkEpoch(): void {
+    if (this.#inbox.epoch !== this.#epoch || this.#inbox.ended) throw staleEpoch()
+  }
+
+  protected given(picked: readonly Picked[], views: Found): Look {
+    const { core } = this
+    const inbox = this.#inbox
+    const now = core.clock.now()
+    const kept: Kept[] = []
+    const gone: Picked[] = []
+    picked.forEach((one, index) => {
+      const message = views[index]
+      const expiresAt = message?.expiresAt
+      // A client that has the message already is told to the end, however old it is.
+      const over = expiresAt !== undefined && expiresAt <= now && one.attempt === 1 && !one.slot?.received
+      if (message && !over) kept.push({ picked: one, message })
+      else gone.push(one)
+    })
+    drop(core, inbox, gone)
+    return kept.length > 0 ? { batch: deliver(core, inbox, kept), more: inbox.hasVisible } : undefined
+  }
+}
+
+type Found = readonly (StoredRecord | undefined)[]
+
+/** @throws Fault 'notFound' about 'inbox', 'conflict' about 'epoch', 'limit' about 'poll' */
+export const popInbox = (
   core: Core,
   command: PopCommand,
   source: InboxSource,
   context: Context,
 ): Promise<Replies['pop']> => {
-  core.log.admit()
-  const inbox = inboxOf(core, source.inbox, source.epoch)
-  const keep = command.invisible !== 0
-  const until = Math.min(core.clock.now() + command.wait, context.deadline)
-  const max = Math.min(command.max, POP_MAX)
-  while (!context.signal?.aborted) {
-    const reply = await takeOnce(core, inbox, max, keep)
-    if (reply && (reply.batch.count > 0 || max === 0)) return reply
-    if (reply) continue
-    if (core.clock.now() >= until || context.signal?.aborted || !(await arrival(core, inbox, until, context.signal)))
-      break
-    if (inbox.epoch !== source.epoch || inbox.ended) throw staleEpoch()
-    if (inbox.session === undefined) break
+  try {
+    core.log.admit()
+    const inbox = inboxOf(core, source.inbox, source.epoch)
+    return new Promise((answer) => void new InboxPop(core, inbox, command, context, answer).run())
+  } catch (error) {
+    return Promise.reject(error)
   }
-  return { batch: emptyBatch, more: false }
 }
-
-const arrival = (core: Core, inbox: InboxState, until: number, signal: AbortSignal | undefined): Promise<boolean> =>
-  park(core, until, signal, inbox)

@@ -1,6 +1,7 @@
+import { bindingKey } from './bindings.ts'
 import type { BytesReader } from './bytes.ts'
 import * as events from './events.ts'
-import { bindingKey, type InboxState, type Line } from './inboxes.ts'
+import type { InboxState, Line } from './inboxes.ts'
 import { bind, bindShare, endInbox, endShare, giveToShare, unbind } from './inboxState.ts'
 import type { State } from './state.ts'
 
@@ -29,7 +30,7 @@ export const replayInbox = (state: State, kind: number, body: BytesReader): void
     }
     case events.INCOMING: {
       const { inbox, slot, stored } = events.readIncoming(body, state.node)
-      state.inboxes.get(inbox)?.incoming.set(slot, { stored })
+      state.inboxes.get(inbox)?.answered(slot, { stored })
       return
     }
     case events.ONCE: {
@@ -92,14 +93,14 @@ const taken = (state: State, { inbox: name, shares, items }: events.Taken): void
       if (known) known.attempt = attempt
       continue
     }
-    if (from === events.FROM_RETAINED) inbox.retained.shift()
+    if (from === events.FROM_RETAINED) inbox.nextRetained()
     const named = from >= 0 ? shares[from] : undefined
     const share = named && state.shares.get(bindingKey(named.pattern, named.share))
     const line: Line | undefined = from === events.FROM_OWN ? inbox : share
     line?.remove(place)
     if (slot === 0) continue
     const retained = from === events.FROM_RETAINED
-    inbox.slots.set(slot, { slot, place, size, notes, attempt, received: false, retained, share })
+    inbox.setSlot({ slot, place, size, notes, attempt, received: false, retained, share })
   }
 }
 

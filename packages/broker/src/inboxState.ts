@@ -1,5 +1,6 @@
 import { type Binding, checkPattern, type EpochMs } from '@sluice/core'
-import { type Bound, bindingKey, boundOf, InboxState, type SlotState } from './inboxes.ts'
+import { type Bound, bindingKey, boundOf } from './bindings.ts'
+import { InboxState, type SlotState } from './inboxes.ts'
 import type { Pointer } from './pointers.ts'
 import type { State } from './state.ts'
 
@@ -43,7 +44,7 @@ export const bind = (state: State, inbox: InboxState, binding: Binding): boolean
     const share = bindShare(state, binding)
     share.members.add(inbox)
     share.leftAt = 0
-    inbox.shares.add(share)
+    inbox.draw(share)
     inbox.bindings.set(key, boundOf(binding, share))
     return before !== undefined
   }
@@ -52,7 +53,7 @@ export const bind = (state: State, inbox: InboxState, binding: Binding): boolean
   state.bindings.add(bound)
   inbox.bindings.set(key, bound)
   if (binding.retained === 'send' || (binding.retained === 'ifNew' && !before))
-    inbox.retained.push(...retainedFor(state, binding.pattern, binding.note))
+    inbox.addRetained(retainedFor(state, binding.pattern, binding.note))
   return before !== undefined
 }
 

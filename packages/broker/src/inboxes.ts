@@ -1,13 +1,6 @@
-import {
-  type Binding,
-  compileFilter,
-  type EpochMs,
-  type Matches,
-  type Message,
-  type Ms,
-  PatternTrie,
-} from '@sluice/core'
-import { PropertyView } from '@sluice/remoting'
+import type { EpochMs, Ms } from '@sluice/core'
+import { type Bound, bindingKey } from './bindings.ts'
+import { allOf, type Few, withOne, withoutOne } from './few.ts'
 import type { Touched } from './log.ts'
 import { type Pointer, Pointers } from './pointers.ts'
 import { SmallMap, SmallSet } from './small.ts'
@@ -32,78 +25,125 @@ export interface Will {
   readonly after: Ms
 }
 
-export interface Bound {
-  readonly binding: Binding
-  readonly target: InboxState | ShareState
-  readonly matches: Matches
-}
+const none = new Pointers()
 
 /** What an inbox and a share have in common: a line of pointers of which readers see what is durable. */
 export abstract class Line implements Touched {
-  readonly pointers = new Pointers()
+  /** Only while something waits. */
+  #pointers: Pointers | undefined
   touchedIn: unknown
   /** Of the pointers, those that readers see. */
   visible = 0
   dropped = 0
   #sealed = 0
 
-  push(place: number, size: number, notes: readonly string[] | undefined, max: number): void {
-    this.pointers.push(place, size, notes)
-    if (this.pointers.length <= max) return
-    // The oldest goes: a subscriber that does not read wants the newest more.
-    this.pointers.shift()
-    this.dropped++
-    this.#gone(1)
+  get length(): number {
+    return this.#pointers?.length ?? 0
   }
 
+  at(index: number): Pointer {
+    return (this.#pointers ?? none).at(index)
+  }
+
+  push(place: number, size: number, notes: readonly string[] | undefined, max: number): void {
+    this.#pointers ??= new Pointers()
+    this.#pointers.push(place, size, notes)
+    if (this.length <= max) return
+    // The oldest goes: a subscriber that does not read wants the newest more.
+    this.take()
+    this.dropped++
+  }
+
+  /** The first, of at least one. */
   take(): Pointer {
-    const pointer = this.pointers.shift()
-    this.#gone(1)
+    const pointer = this.#pointers!.shift()
+    this.gone()
     return pointer
   }
 
   back(pointer: Pointer): void {
-    this.pointers.insert(pointer)
+    this.#pointers ??= new Pointers()
+    this.#pointers.insert(pointer)
     this.visible++
     this.#sealed++
   }
 
   remove(place: number): Pointer | undefined {
-    const pointer = this.pointers.remove(place)
-    if (pointer) this.#gone(1)
+    const pointer = this.#pointers?.remove(place)
+    if (pointer) this.gone()
     return pointer
   }
 
   /** Forgets what lies below this place of the log. */
   dropBelow(place: number): void {
-    while (this.pointers.length > 0 && this.pointers.placeAt(0) < place) {
+    while (this.#pointers && this.#pointers.placeAt(0) < place) {
       this.take()
       this.dropped++
     }
   }
 
   sealed(): void {
-    this.#sealed = this.pointers.length
+    this.#sealed = this.length
   }
 
   shown(): void {
-    this.visible = Math.max(this.visible, Math.min(this.#sealed, this.pointers.length))
+    this.visible = Math.max(this.visible, Math.min(this.#sealed, this.length))
     this.wake()
   }
 
   /** After a recovery everything that is there is durable. */
   showAll(): void {
-    this.visible = this.#sealed = this.pointers.length
+    this.visible = this.#sealed = this.length
   }
 
   abstract wake(): void
 
-  #gone(count: number): void {
-    this.visible = Math.max(0, this.visible - count)
-    this.#sealed = Math.max(0, this.#sealed - count)
+  protected gone(): void {
+    if (this.visible > 0) this.visible--
+    if (this.#sealed > 0) this.#sealed--
+    if (this.length === 0) this.#pointers = undefined
   }
 }
 
+/** Numbered deliveries that are not settled. */
+class Deliveries {
+  readonly slots = new SmallMap<number, SlotState>()
+  /** Slots to hand out again, in order. */
+  again: SlotState[] = []
+  #next = 1
+
+  /** See {@link InboxState.freeSlot}. */
+  free(): number {
+    if (this.slots.size >= SLOT_MAX) return 0
+    while (this.slots.has(this.#next)) this.#next = (this.#next % SLOT_MAX) + 1
+    const slot = this.#next
+    this.#next = (slot % SLOT_MAX) + 1
+    return slot
+  }
+}
+
+/** What most inboxes never have. */
+class Seldom {
+  retained: Pointer[] = []
+  readonly incoming = new SmallMap<number, Answer>()
+  readonly shares = new SmallSet<ShareState>()
+  /** Which of its own line and its shares is next. */
+  turn = 0
+  will: Will | undefined
+  unexpire: (() => void) | undefined
+  unfire: (() => void) | undefined
+}
+
+const noSlots: Pick<
+  SmallMap<number, SlotState>,
+  'size' | 'get' | 'has' | 'delete' | 'values' | 'clear'
+> = new SmallMap()
+const noAnswers: Omit<SmallMap<number, Answer>, 'set'> = new SmallMap()
+const noShares: Omit<SmallSet<ShareState>, 'add'> = new SmallSet()
+const noSlot: readonly SlotState[] = []
+const noPointer: readonly Pointer[] = []
+
+/** There may be a hundred thousand: what one has never needed costs a word. */
 export class InboxState extends Line {
   readonly name: string
   epoch = 0
@@ -117,20 +157,9 @@ export class InboxState extends Line {
   /** When it was left; 0: it is open. */
   leftAt: EpochMs = 0
   readonly bindings = new SmallMap<string, Bound>()
-  readonly slots = new SmallMap<number, SlotState>()
-  /** Slots to hand out again, in order. */
-  redeliver: SlotState[] = []
-  /** Retained messages to hand out, before what is live. */
-  retained: Pointer[] = []
-  /** Publishes of the client that it may repeat: slot to first answer. */
-  readonly incoming = new SmallMap<number, Answer>()
-  readonly shares = new SmallSet<ShareState>()
-  readonly parked = new SmallSet<Reader>()
-  will: Will | undefined
-  unexpire: (() => void) | undefined
-  unfire: (() => void) | undefined
-  #nextSlot = 1
-  turn = 0
+  #deliveries: Deliveries | undefined
+  #seldom: Seldom | undefined
+  #parked: Few<Reader>
   /** It ended or was opened anew: who still holds it must not use it. */
   ended = false
 
@@ -145,28 +174,123 @@ export class InboxState extends Line {
   }
 
   join(reader: Reader): void {
-    this.parked.add(reader)
+    this.#parked = withOne(this.#parked, reader)
   }
 
   leave(reader: Reader): void {
-    this.parked.delete(reader)
+    this.#parked = withoutOne(this.#parked, reader)
+  }
+
+  get isAwaited(): boolean {
+    return this.#parked !== undefined
   }
 
   wake(): void {
-    for (const reader of [...this.parked]) reader.wake()
+    for (const reader of allOf(this.#parked)) reader.wake()
+  }
+
+  /** The deliveries that are out. */
+  get slots() {
+    return this.#deliveries?.slots ?? noSlots
+  }
+
+  setSlot(slot: SlotState): void {
+    this.#deliveries ??= new Deliveries()
+    this.#deliveries.slots.set(slot.slot, slot)
   }
 
   /** The next number that no unsettled delivery has; 0: all are in use. */
   freeSlot(): number {
-    if (this.slots.size >= SLOT_MAX) return 0
-    while (this.slots.has(this.#nextSlot)) this.#nextSlot = (this.#nextSlot % SLOT_MAX) + 1
-    const slot = this.#nextSlot
-    this.#nextSlot = (slot % SLOT_MAX) + 1
-    return slot
+    this.#deliveries ??= new Deliveries()
+    return this.#deliveries.free()
+  }
+
+  /** Slots to hand out again, in order. */
+  get redeliver(): readonly SlotState[] {
+    return this.#deliveries?.again ?? noSlot
+  }
+
+  /** All that is out is handed out again. */
+  redeliverAll(): void {
+    if (this.#deliveries) this.#deliveries.again = [...this.#deliveries.slots.values()]
+  }
+
+  redeliverOne(slot: SlotState): void {
+    this.#deliveries?.again.push(slot)
+  }
+
+  /** Taken out; it may have been settled meanwhile. */
+  nextAgain(): SlotState | undefined {
+    return this.#deliveries?.again.shift()
+  }
+
+  protected get seldom(): Seldom {
+    return (this.#seldom ??= new Seldom())
+  }
+
+  /** Retained messages to hand out, before what is live. */
+  get retained(): readonly Pointer[] {
+    return this.#seldom?.retained ?? noPointer
+  }
+  addRetained(pointers: readonly Pointer[]): void {
+    if (pointers.length > 0) this.seldom.retained.push(...pointers)
+  }
+  nextRetained(): Pointer | undefined {
+    return this.#seldom?.retained.shift()
+  }
+
+  /** Publishes of the client that it may repeat: slot to first answer. */
+  get incoming() {
+    return this.#seldom?.incoming ?? noAnswers
+  }
+  answered(slot: number, answer: Answer): void {
+    this.seldom.incoming.set(slot, answer)
+  }
+
+  get shares() {
+    return this.#seldom?.shares ?? noShares
+  }
+  draw(share: ShareState): void {
+    this.seldom.shares.add(share)
+  }
+
+  /** Of its own line and its shares, the next in turn that has something. */
+  nextLine(): Line | undefined {
+    if (this.shares.size === 0) return this.visible > 0 ? this : undefined
+    const lines: Line[] = [this, ...this.shares]
+    for (let tries = lines.length; tries > 0; tries--) {
+      const line = lines[this.seldom.turn++ % lines.length]!
+      if (line.visible > 0) return line
+    }
+    return undefined
+  }
+
+  override dropBelow(place: number): void {
+    super.dropBelow(place)
+    if (this.retained.length > 0) this.seldom.retained = this.retained.filter((pointer) => pointer.place >= place)
+  }
+
+  get will(): Will | undefined {
+    return this.#seldom?.will
+  }
+  set will(will: Will | undefined) {
+    if (will || this.#seldom) this.seldom.will = will
+  }
+  get unexpire(): (() => void) | undefined {
+    return this.#seldom?.unexpire
+  }
+  set unexpire(unexpire: (() => void) | undefined) {
+    if (unexpire || this.#seldom) this.seldom.unexpire = unexpire
+  }
+  get unfire(): (() => void) | undefined {
+    return this.#seldom?.unfire
+  }
+  set unfire(unfire: (() => void) | undefined) {
+    if (unfire || this.#seldom) this.seldom.unfire = unfire
   }
 
   get hasVisible(): boolean {
-    if (this.redeliver.length > 0 || this.retained.length > 0 || this.visible > 0) return true
+    if (this.visible > 0 || this.redeliver.length > 0 || this.retained.length > 0) return true
     for (const share of this.shares) if (share.visible > 0) return true
     return false
   }
@@ -198,7 +322,7 @@ export class ShareState extends Line {
     let left = this.visible
     for (const member of [...this.members]) {
       if (left <= 0) return
-      if (member.parked.size === 0) continue
+      if (!member.isAwaited) continue
       left--
       this.members.delete(member)
       this.members.add(member)
@@ -206,71 +330,3 @@ export class ShareState extends Line {
     }
   }
 }
-
-export const bindingKey = (pattern: string, share: string | undefined): string =>
-  share === undefined ? pattern : `${share}\x00${pattern}`
-
-/** All bindings by pattern. */
-export class Bindings {
-  readonly #trie = new PatternTrie<Bound>()
-  /** Bindings that leave their own client's messages out. */
-  noLocals = 0
-
-  get empty(): boolean {
-    return this.#trie.empty
-  }
-
-  add(bound: Bound): void {
-    this.#trie.add(bound.binding.pattern, bound)
-    if (bound.binding.noLocal) this.noLocals++
-  }
-  remove(bound: Bound): void {
-    if (this.#trie.remove(bound.binding.pattern, bound) && bound.binding.noLocal) this.noLocals--
-  }
-
-  /**
-   * Where a message goes, with the notes of all bindings that matched, merged.
-   * @param publisher whose own messages a noLocal binding leaves out
-   * @param left told when a binding was left out because of it
-   */
-  match(
-    full: string,
-    message: Message,
-    publisher: string | undefined,
-    left?: () => void,
-  ): Map<InboxState | ShareState, readonly string[] | undefined> | undefined {
-    let targets: Map<InboxState | ShareState, readonly string[] | undefined> | undefined
-    // Filters see what they will see of the record when it is read again.
-    const { packed } = message
-    const fields = (packed ? new PropertyView(packed) : message) as Parameters<Matches>[0]
-    this.#trie.match(full, (bound) => {
-      const { target, binding } = bound
-      if (!bound.matches(fields)) return
-      if (binding.noLocal && target instanceof InboxState && target.client === publisher) return left?.()
-      targets ??= new Map()
-      const { note } = binding
-      const notes = targets.get(target)
-      if (note === undefined) targets.set(target, notes)
-      else targets.set(target, notes ? [...notes, note] : notesOf(note))
-    })
-    return targets
-  }
-}
-
-const single = new Map<string, readonly string[]>()
-/** Nearly every pointer carries one of a few notes: they share their lists. */
-const notesOf = (note: string): readonly string[] => {
-  let notes = single.get(note)
-  if (!notes) {
-    if (single.size > 4096) single.clear()
-    single.set(note, (notes = [note]))
-  }
-  return notes
-}
-
-/** @throws Fault 'unsupported' or 'invalid' about 'filter' */
-export const boundOf = (binding: Binding, target: InboxState | ShareState): Bound => ({
-  binding,
-  target,
-  matches: compileFilter(binding.filter),
-})

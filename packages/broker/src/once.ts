@@ -25,7 +25,7 @@ const slotMemory = (core: Core, slot: Slot): Memory => {
   const inbox = inboxOf(core, slot.inbox, slot.epoch)
   return {
     known: inbox.incoming.get(slot.slot),
-    keep: (answer) => void inbox.incoming.set(slot.slot, answer),
+    keep: (answer) => inbox.answered(slot.slot, answer),
     forget: () => void inbox.incoming.delete(slot.slot),
     event: (stored) => (inbox.persistent ? writeIncoming({ inbox: inbox.name, slot: slot.slot, stored }) : undefined),
   }

@@ -4,8 +4,71 @@ export interface Pointer {
   readonly notes: readonly string[] | undefined
 }
 
-/** The records that wait in an inbox or a share, in the order of their places: pointers into the log, no copies. */
+/**
+ * The records that wait in an inbox or a share, in the order of their places: pointers into the log, no copies. One is an
+ * object, more are 24 bytes each.
+ */
 export class Pointers {
+  #one: Pointer | undefined
+  #more: Arrays | undefined
+
+  get length(): number {
+    return this.#more?.length ?? (this.#one ? 1 : 0)
+  }
+
+  push(place: number, size: number, notes: readonly string[] | undefined): void {
+    if (this.#more) this.#more.push(place, size, notes)
+    else if (this.#one) this.#asArrays().push(place, size, notes)
+    else this.#one = { place, size, notes }
+  }
+
+  /** @param index below {@link length} */
+  at(index: number): Pointer {
+    return this.#more ? this.#more.at(index) : this.#one!
+  }
+
+  placeAt(index: number): number {
+    return this.#more ? this.#more.placeAt(index) : this.#one!.place
+  }
+
+  /** Of at least one. */
+  shift(): Pointer {
+    const first = this.#more ? this.#more.shift() : this.#one!
+    this.#one = undefined
+    this.#forgetNone()
+    return first
+  }
+
+  /** Back among the others, by its place. */
+  insert(pointer: Pointer): void {
+    if (this.length === 0) this.#one = pointer
+    else this.#asArrays().insert(pointer)
+  }
+
+  /** Takes the one at this place out; undefined: it is not here. */
+  remove(place: number): Pointer | undefined {
+    if (this.#one?.place === place) return this.shift()
+    const found = this.#more?.remove(place)
+    this.#forgetNone()
+    return found
+  }
+
+  #asArrays(): Arrays {
+    if (this.#more) return this.#more
+    this.#more = new Arrays()
+    const { place, size, notes } = this.#one!
+    this.#more.push(place, size, notes)
+    this.#one = undefined
+    return this.#more
+  }
+
+  /** An empty one is small again. */
+  #forgetNone(): void {
+    if (this.#more?.length === 0) this.#more = undefined
+  }
+}
+
+class Arrays {
   #places: number[] = []
   #sizes: number[] = []
   #notes: (readonly string[] | undefined)[] = []
@@ -43,7 +106,6 @@ export class Pointers {
     return first
   }
 
-  /** Back among the others, by its place. */
   insert({ place, size, notes }: Pointer): void {
     const at = this.#find(place)
     this.#places.splice(at, 0, place)
@@ -51,7 +113,6 @@ export class Pointers {
     this.#notes.splice(at, 0, notes)
   }
 
-  /** Takes the one at this place out; undefined: it is not here. */
   remove(place: number): Pointer | undefined {
     const at = this.#find(place)
     if (this.#places[at] !== place) return undefined

@@ -7,9 +7,11 @@ import { Poll } from './park.ts'
 export const POP_MAX = 1024
 
 type Reply = Replies['pop']
+/** Undefined: there is nothing. */
+export type Look = Reply | undefined
 /** Resolves the promise of a pop: with what it answers, or with a rejection. */
 export type Answer = (reply: Reply | Promise<never>) => void
-const nothing: Reply = { batch: emptyBatch, more: false }
+export const nothing: Reply = { batch: emptyBatch, more: false }
 const resolved = Promise.resolve()
 
 /**
@@ -24,8 +26,8 @@ export abstract class Pop extends Poll {
     this.#answer = answer
   }
 
-  /** What is there now; undefined: nothing. @throws Fault that ends the pop */
-  protected abstract look(): Reply | undefined | Promise<Reply | undefined>
+  /** What is there now. @throws Fault that ends the pop */
+  protected abstract look(wasWoken: boolean): Look | Promise<Look>
 
   /** Whether a look would find something although the last one did not, or not all of it. */
   protected get isThereMore(): boolean {
@@ -33,10 +35,10 @@ export abstract class Pop extends Poll {
   }
 
   /** Looks, and waits when there is nothing. */
-  async run(): Promise<void> {
+  async run(wasWoken = false): Promise<void> {
     try {
       while (!this.signal?.aborted) {
-        const found = this.look()
+        const found = this.look(wasWoken)
         const reply = found instanceof Promise ? await found : found
         if (reply) return this.#answer(reply)
         if (this.core.clock.now() >= this.until || this.signal?.aborted) break
@@ -52,6 +54,6 @@ export abstract class Pop extends Poll {
   protected ended(isWoken: boolean): void {
     if (!isWoken) return this.#answer(nothing)
     // Not before everything that became visible together is.
-    void resolved.then(() => this.run())
+    void resolved.then(() => this.run(true))
   }
 }

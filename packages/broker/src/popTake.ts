@@ -4,6 +4,7 @@ import type { Core } from './core.ts'
 import type { Cursor, Held } from './cursor.ts'
 import { writePopped, writeSettled } from './events.ts'
 import type { GroupTopic } from './groups.ts'
+import type { Look } from './popPoll.ts'
 import { type Ask, DELIVERING, isThereMore, remember, repeat, select, type Taken } from './popSelect.ts'
 import { wakeNext } from './popWake.ts'
 import { flag } from './queueIndex.ts'
@@ -138,9 +139,6 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
     }),
   )
 }
-
-/** Undefined: there is nothing. */
-export type Look = Replies['pop'] | undefined
 
 /**
  * One look, at once when all it takes is in memory. The pop is written before it answers but need not be on the disk: if

@@ -103,7 +103,7 @@ const retry = (core: Core, inbox: InboxState, slot: SlotState, outcome: Extract<
   const back = () => {
     // Who opened the inbox meanwhile gets all that was out anyway.
     if (inbox.epoch !== epoch || inbox.slots.get(slot.slot) !== slot) return
-    inbox.redeliver.push(slot)
+    inbox.redeliverOne(slot)
     inbox.wake()
   }
   const after = outcome.after ?? 0

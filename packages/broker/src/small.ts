@@ -1,31 +1,29 @@
 /** A Map that costs nothing before it has something, and little as long as it has one: most inboxes have one binding. */
-export class SmallMap<K, V> {
+export class SmallMap<K extends NonNullable<unknown>, V> {
   #many: Map<K, V> | undefined
-  #isOne = false
   #key: K | undefined
   #value: V | undefined
 
   get size(): number {
-    return this.#many?.size ?? (this.#isOne ? 1 : 0)
+    return this.#many?.size ?? (this.#key !== undefined ? 1 : 0)
   }
 
   has(key: K): boolean {
-    return this.#many ? this.#many.has(key) : this.#isOne && this.#key === key
+    return this.#many ? this.#many.has(key) : this.#key === key
   }
 
   get(key: K): V | undefined {
     if (this.#many) return this.#many.get(key)
-    return this.#isOne && this.#key === key ? this.#value : undefined
+    return this.#key === key ? this.#value : undefined
   }
 
   set(key: K, value: V): this {
     if (this.#many) this.#many.set(key, value)
-    else if (!this.#isOne || this.#key === key) {
-      this.#isOne = true
+    else if (this.#key === undefined || this.#key === key) {
       this.#key = key
       this.#value = value
     } else {
-      this.#many = new Map([[this.#key as K, this.#value as V]])
+      this.#many = new Map([[this.#key, this.#value as V]])
       this.#many.set(key, value)
       this.#forget()
     }
@@ -33,7 +31,7 @@ export class SmallMap<K, V> {
   }
 
   delete(key: K): boolean {
-    if (!this.#many) return this.#isOne && this.#key === key && this.#forget()
+    if (!this.#many) return this.#key === key && this.#forget()
     const was = this.#many.delete(key)
     if (this.#many.size === 0) this.#many = undefined
     return was
@@ -45,20 +43,19 @@ export class SmallMap<K, V> {
   }
 
   keys(): Iterable<K> {
-    return this.#many?.keys() ?? (this.#isOne ? [this.#key as K] : [])
+    return this.#many?.keys() ?? (this.#key !== undefined ? [this.#key] : [])
   }
 
   values(): Iterable<V> {
-    return this.#many?.values() ?? (this.#isOne ? [this.#value as V] : [])
+    return this.#many?.values() ?? (this.#key !== undefined ? [this.#value as V] : [])
   }
 
   [Symbol.iterator](): Iterator<[K, V]> {
-    const entries: Iterable<[K, V]> = this.#many ?? (this.#isOne ? [[this.#key as K, this.#value as V]] : [])
+    const entries: Iterable<[K, V]> = this.#many ?? (this.#key !== undefined ? [[this.#key, this.#value as V]] : [])
     return entries[Symbol.iterator]()
   }
 
   #forget(): true {
-    this.#isOne = false
     this.#key = undefined
     this.#value = undefined
     return true
@@ -66,7 +63,7 @@ export class SmallMap<K, V> {
 }
 
 /** In the order they were added. */
-export class SmallSet<T> {
+export class SmallSet<T extends NonNullable<unknown>> {
   readonly #map = new SmallMap<T, true>()
 
   get size(): number {

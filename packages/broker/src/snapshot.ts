@@ -1,9 +1,10 @@
 import { crc32 } from 'node:zlib'
 import type { Binding, GroupSpec, Stored, TopicSpec } from '@sluice/core'
+import { bindingKey } from './bindings.ts'
 import { BytesReader, BytesWriter } from './bytes.ts'
 import type { Cursor } from './cursor.ts'
 import { putNotes, putStored, readNotes, takeStored } from './events.ts'
-import { bindingKey, type InboxState, type Line, type ShareState, type SlotState } from './inboxes.ts'
+import type { InboxState, Line, ShareState, SlotState } from './inboxes.ts'
 import { bind, bindShare } from './inboxState.ts'
 import type { Pointer } from './pointers.ts'
 import type { State } from './state.ts'
@@ -211,7 +212,7 @@ const readLine = (reader: BytesReader, line: Line): void => {
     line.push(place, size, notes, Number.POSITIVE_INFINITY)
   })
 }
-const all = ({ pointers }: Line): Pointer[] => Array.from({ length: pointers.length }, (_, at) => pointers.at(at))
+const all = (line: Line): Pointer[] => Array.from({ length: line.length }, (_, at) => line.at(at))
 
 /** What inboxes that are not written down hold of a share stands in it again. */
 const writeShares = (writer: BytesWriter, state: State): void => {
@@ -271,12 +272,12 @@ const readInbox = (reader: BytesReader, state: State): void => {
   if (reader.flag()) inbox.will = { record: Buffer.from(reader.bytes()), after: reader.number() }
   for (const binding of JSON.parse(reader.text()) as Binding[]) bind(state, inbox, { ...binding, retained: 'skip' })
   readLine(reader, inbox)
-  inbox.retained = reader.list(() => takePointer(reader))
+  inbox.addRetained(reader.list(() => takePointer(reader)))
   reader.list(() => {
     const slot = readSlot(reader, state)
-    inbox.slots.set(slot.slot, slot)
+    inbox.setSlot(slot)
   })
-  reader.list(() => inbox.incoming.set(reader.number(), { stored: takeAnswer(reader, state.node) }))
+  reader.list(() => inbox.answered(reader.number(), { stored: takeAnswer(reader, state.node) }))
 }
 
 const readSlot = (reader: BytesReader, state: State): SlotState => {

@@ -1,10 +1,11 @@
 import { type EpochMs, Fault, type Message, type Stored, type TopicSpec } from '@sluice/core'
+import { Bindings } from './bindings.ts'
 import type { Prelude } from './events.ts'
 import { type Facts, factsOf, fullTopic } from './facts.ts'
 import { defaultGroup, GroupState } from './groups.ts'
 import { Halves } from './halves.ts'
 import { Heap } from './heap.ts'
-import { Bindings, InboxState, ShareState } from './inboxes.ts'
+import { InboxState, ShareState } from './inboxes.ts'
 import type { Touched } from './log.ts'
 import { flagsOf, hashTag } from './queueIndex.ts'
 import { checkGroupName, type QueueState, TopicState } from './topics.ts'
@@ -214,10 +215,7 @@ export class State {
           group.topics.get(name)?.cursors.get(queue.index)?.retained(records.min)
       }
     }
-    for (const inbox of this.inboxes.values()) {
-      inbox.dropBelow(first)
-      inbox.retained = inbox.retained.filter(({ place }) => place >= first)
-    }
+    for (const inbox of this.inboxes.values()) inbox.dropBelow(first)
     for (const share of this.shares.values()) share.dropBelow(first)
   }
 
