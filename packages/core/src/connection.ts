@@ -16,6 +16,11 @@ import type {
 /** How long a peer may take to close after our last word; with `force` also to take what waits for it. */
 const LINGER_MS = 2_000
 
+/** What a client had on its way when it began to wait for its answers has come by then. */
+const QUIET_MS = 50
+/** Longest that answers are held back for it: a client that does not wait for them talks on. */
+const HOLD_MS = 250
+
 /** What the connection asks of the server that keeps it. */
 export interface Owner<Frame> {
   closed(connection: FrameConnection<Frame>): void
@@ -50,6 +55,9 @@ export class FrameConnection<Frame> implements Connection {
   #halfClosed = false
   #established = false
   #heard: EpochMs
+  #toldAt: EpochMs = Number.POSITIVE_INFINITY
+  /** Since when it is to end as soon as it may. */
+  #leavingSince: EpochMs | undefined
   /** Since when the frame that is not complete is on its way; undefined: between two frames. */
   #partialSince: EpochMs | undefined
   #resolveGone!: () => void
@@ -105,8 +113,11 @@ export class FrameConnection<Frame> implements Connection {
 
   /** An answer that the peer has not taken is no answer yet. */
   get busy(): number {
-    const unread = this.#outbox.backlog > 0 ? 1 : 0
-    return this.#inflight + this.#waits + (this.#guard(() => this.#conversation?.unsettled) ?? 0) + unread
+    return this.#unfinished + (this.#outbox.backlog > 0 ? 1 : 0)
+  }
+
+  get #unfinished(): number {
+    return this.#inflight + this.#waits + (this.#guard(() => this.#conversation?.unsettled) ?? 0)
   }
 
   get #waits(): number {
@@ -118,13 +129,34 @@ export class FrameConnection<Frame> implements Connection {
   goAway(reason: GoAwayReason, elsewhere?: string): void {
     if (this.state !== 'serving') return
     this.state = 'told'
+    this.#toldAt = this.#gateway.clock.now()
     this.#guard(() => this.#conversation?.goAway(reason, elsewhere))
   }
 
   end(force: boolean): void {
-    if (!force && this.busy > 0) return
-    if (!this.#ended) this.#end(this.#guard(() => this.#conversation?.farewell()))
+    if (!this.#ended) {
+      this.#leavingSince ??= this.#gateway.clock.now()
+      if (force) this.#farewell()
+      else this.#leave()
+    }
     if (force) this.#destroyLater()
+  }
+
+  /**
+   * Ends it if it may. Between two requests of a client that talks on, the next one is on its way already, and nobody
+   * would answer it. So its answers are held back until it has none to wait for but these and is quiet, and leave
+   * together with the farewell.
+   */
+  #leave(): void {
+    const now = this.#gateway.clock.now()
+    const talks = this.#heard > this.#toldAt && now - this.#leavingSince! < HOLD_MS && !this.#paused
+    const done = this.#unfinished === 0 && this.#decoder?.buffered === 0 && this.#socket.writableLength === 0
+    if (done && (!talks || now - this.#heard >= QUIET_MS)) this.#farewell()
+    else if (!talks) this.#flush()
+  }
+
+  #farewell(): void {
+    this.#end(this.#guard(() => this.#conversation?.farewell()))
   }
 
   /** A few times a second. */
@@ -137,6 +169,7 @@ export class FrameConnection<Frame> implements Connection {
       return
     }
     if (this.#ended) return
+    if (this.#leavingSince !== undefined) this.#leave()
     const partial = this.#partialSince
     const allowed = this.#established ? frameMs : handshakeMs
     if (partial !== undefined && !this.#paused && now - partial > allowed) {
@@ -153,6 +186,11 @@ export class FrameConnection<Frame> implements Connection {
   /** Writes what this tick has collected. */
   flush(): void {
     if (this.#socket.destroyed) return
+    if (this.#leavingSince === undefined || this.#ended) this.#flush()
+    else this.#leave()
+  }
+
+  #flush(): void {
     this.#guard(() => this.#outbox.flush())
     this.#throttle()
   }

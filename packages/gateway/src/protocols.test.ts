@@ -86,6 +86,26 @@ describe('protocols', () => {
     await expect(loading).rejects.toThrow(words)
   })
 
+  it('are handed their options, which they refuse by name', async () => {
+    const name = install(api, { 'index.js': "export default (o) => ({ api: 1, name: 'mine', start() {}, given: o })" })
+    const [loaded] = await loadProtocols([name], base, { [name]: { colour: 'red' } })
+    expect(loaded!.protocol).toMatchObject({ given: { colour: 'red' } })
+    await loadProtocols(['mqtt'], base, { mqtt: { apsara: true, receiveMaximum: 20 } })
+  })
+
+  it.each([
+    [{ mqtt: { receiveMaximum: 0 } }, 'options.mqtt.receiveMaximum: is not an integer from 1 to 65535'],
+    [{ remoting: { idle: 1 } }, 'options.remoting.idle: no such option; there are idleMs'],
+    [{ grpc: { idle: 1 } }, 'options.grpc.idle: no such option; there are none'],
+    [{ http: { headerBytes: 1 } }, 'options.http.headerBytes: is not an integer from 1024 to 16777216'],
+    [{ amqp: { mechanisms: ['GSSAPI'] } }, 'options.amqp.mechanisms: is not a list of ANONYMOUS, PLAIN'],
+    [{ smtp: {} }, 'options.smtp: no such protocol is loaded by name'],
+  ])('options %j are refused', async (options, words) => {
+    const loading = loadProtocols(['remoting', 'grpc', 'http', 'mqtt', 'amqp'], base, options)
+    await expect(loading).rejects.toThrow(ConfigError)
+    await expect(loading).rejects.toThrow(words)
+  })
+
   it('two of one name are refused', async () => {
     await expect(load(protocol('same'), protocol('same'))).rejects.toThrow('two protocols are named same')
   })

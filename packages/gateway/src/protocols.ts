@@ -2,10 +2,11 @@ import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { findPackageJSON } from 'node:module'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Protocol } from '@sluice/core'
+import { Fault, type Protocol } from '@sluice/core'
 import { ConfigError } from './config/load.ts'
 
-type Make = { default: () => Protocol }
+type Make = { default: (options?: Options) => Protocol }
+type Options = Readonly<Record<string, unknown>>
 
 /** What ships with Sluice. Nothing registers itself: this is the list. */
 const builtIn: Readonly<Record<string, () => Promise<Make>>> = {
@@ -24,14 +25,19 @@ export interface Loaded {
 
 /**
  * Protocols by name: built-in, or a package that default-exports a function which makes one. Packages are looked up
- * from `base`, the folder of the configuration.
+ * from `base`, the folder of the configuration. `options`, by the names of protocols, are handed to what makes them.
  * @throws ConfigError
  */
 export const loadProtocols = async (
   wanted: readonly (string | Protocol)[],
   base: string,
+  options: Readonly<Record<string, Options>> = {},
 ): Promise<readonly Loaded[]> => {
-  const loaded = await Promise.all(wanted.map((one) => (typeof one === 'string' ? load(one, base) : { protocol: one })))
+  const stray = Object.keys(options).find((name) => !wanted.includes(name))
+  if (stray !== undefined) throw new ConfigError(`options.${stray}: no such protocol is loaded by name`)
+  const loaded = await Promise.all(
+    wanted.map((one) => (typeof one === 'string' ? load(one, base, options[one]) : { protocol: one })),
+  )
   const names = new Set<string>()
   for (const { protocol } of loaded) {
     if (protocol.api !== 1)
@@ -42,20 +48,30 @@ export const loadProtocols = async (
   return loaded
 }
 
-const load = async (name: string, base: string): Promise<Loaded> => {
+const load = async (name: string, base: string, options?: Options): Promise<Loaded> => {
   const ours = builtIn[name]
-  if (ours) return { protocol: (await ours()).default() }
+  if (ours) return { protocol: make(name, (await ours()).default, options) }
   const { entry, folder } = locate(name, base)
-  const protocol = await make(name, entry)
+  const protocol = await makeForeign(name, entry, options)
   if (!isProtocol(protocol)) throw new ConfigError(`protocol ${name}: what its package makes is no protocol`)
   return { protocol, folder }
 }
 
-const make = async (name: string, entry: string): Promise<unknown> => {
+/** @throws ConfigError naming the option that the protocol refuses */
+const make = <T>(name: string, from: (options?: Options) => T, options: Options | undefined): T => {
+  try {
+    return from(options)
+  } catch (error) {
+    if (!Fault.is(error) || error.about === undefined) throw error
+    throw new ConfigError(`options.${name}.${error.about}: ${error.message}`)
+  }
+}
+
+const makeForeign = async (name: string, entry: string, options?: Options): Promise<unknown> => {
   try {
     const module = (await import(pathToFileURL(entry).href)) as Partial<Make>
     if (typeof module.default !== 'function') throw new ConfigError(`protocol ${name}: its package exports no function`)
-    return module.default()
+    return make<unknown>(name, module.default, options)
   } catch (error) {
     if (error instanceof ConfigError) throw error
     throw new ConfigError(`protocol ${name}: its package fails: ${(error as Error).message}`, { cause: error })

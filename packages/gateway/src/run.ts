@@ -159,7 +159,7 @@ const openStore = async (
   undo: Undo,
 ): Promise<{ readonly loaded: readonly Loaded[]; readonly embedded: Broker }> => {
   const [loaded, embedded] = await Promise.allSettled([
-    loadProtocols(protocols, base),
+    loadProtocols(protocols, base, config.options),
     openEmbedded(config, data, stored, { clock, log }),
   ])
   if (embedded.status === 'fulfilled') undo.add(() => embedded.value.close())

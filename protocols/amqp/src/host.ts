@@ -1,4 +1,4 @@
-import type { Gateway, Session } from '@sluice/core'
+import type { Gateway, OptionKinds, Session } from '@sluice/core'
 import type { Payload } from './codec.ts'
 import type { AmqpLink } from './link.ts'
 import type { AmqpError, Performative } from './shapes.ts'
@@ -8,6 +8,11 @@ export interface AmqpOptions {
   readonly mechanisms?: readonly ('ANONYMOUS' | 'PLAIN')[]
   /** Group of a consumer that names none in its address, its link's `x-opt-group` or its durable link's name. */
   readonly defaultGroup?: string
+}
+
+export const optionKinds: OptionKinds<AmqpOptions> = {
+  mechanisms: { kind: 'texts', of: ['ANONYMOUS', 'PLAIN'] },
+  defaultGroup: { kind: 'text' },
 }
 
 /** Channels of a connection, handles of a session: so many and one. */

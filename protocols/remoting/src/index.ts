@@ -1,4 +1,4 @@
-import { frameProtocol, type Gateway, type Ms, type Protocol } from '@sluice/core'
+import { checkOptions, frameProtocol, type Gateway, type Ms, type OptionKinds, type Protocol } from '@sluice/core'
 import { detect, remotingCodec } from './codec.ts'
 import { RemotingConversation } from './conversation.ts'
 import { Shared } from './shared.ts'
@@ -8,8 +8,11 @@ export interface RemotingOptions {
   readonly idleMs?: Ms
 }
 
+const optionKinds: OptionKinds<RemotingOptions> = { idleMs: { kind: 'integer', min: 1_000, max: 86_400_000 } }
+
 /** RocketMQ remoting: producers and push and pull consumers of RocketMQ 4.x and 5.x; also their name server. */
 export function remoting(options: RemotingOptions = {}): Protocol {
+  const { idleMs = 120_000 } = checkOptions(options, optionKinds)
   const shared = new WeakMap<Gateway, Shared>()
   const sharedBy = (gateway: Gateway): Shared => {
     let known = shared.get(gateway)
@@ -21,7 +24,7 @@ export function remoting(options: RemotingOptions = {}): Protocol {
     detect,
     codec: remotingCodec,
     converse: (link, gateway) => new RemotingConversation(link, gateway, sharedBy(gateway)),
-    idleMs: options.idleMs ?? 120_000,
+    idleMs,
   })
 }
 

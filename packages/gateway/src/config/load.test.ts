@@ -30,6 +30,11 @@ describe('configuration', () => {
     expect(sources).toEqual({ data: 'file', 'admin.port': 'environment', 'drain.leavingMs': 'flag' })
   })
 
+  it('hands on options of protocols as they stand', () => {
+    const { config } = loadConfig({ set: ['options.mqtt.apsara=true', 'options.mine.size=2'] })
+    expect(config.options).toEqual({ mqtt: { apsara: true }, mine: { size: 2 } })
+  })
+
   it('changes one member of a list and keeps the others', () => {
     const { config } = loadConfig({ set: ['listeners.0.port=0'] })
     expect(config.listeners.map(({ port }) => port)).toEqual([0, 9876, 8080, 1883, 5672])

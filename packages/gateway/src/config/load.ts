@@ -66,7 +66,13 @@ export const loadConfig = (inputs: ConfigInputs): { config: Config; sources: Rec
 }
 
 /** Variables of the command line and of the tests, not of the configuration. */
-const foreign: ReadonlySet<string> = new Set(['SLUICE_URL', 'SLUICE_ADMIN', 'SLUICE_RUNS'])
+const foreign: ReadonlySet<string> = new Set([
+  'SLUICE_URL',
+  'SLUICE_ADMIN',
+  'SLUICE_RUNS',
+  'SLUICE_SEED',
+  'SLUICE_SEEDS',
+])
 
 const readYaml = (file: string): Record<string, unknown> => {
   let text: string

@@ -34,6 +34,10 @@ export const schema = z.strictObject({
     .min(1)
     .default(['remoting', 'grpc', 'http', 'mqtt', 'amqp'])
     .describe('Protocols to run: built-in names, or packages that export one.'),
+  options: z
+    .record(z.string(), z.record(z.string(), z.unknown()))
+    .default({})
+    .describe('Options of protocols by their names, as their pages have them.'),
   listeners: z
     .array(listener)
     .min(1)
