@@ -1,6 +1,15 @@
 import type { Clock } from './clock.ts'
 import { Holding, passes, RETRY_AFTER } from './holding.ts'
-import { type Delivered, Fault, type Ms, type Outcome, type Source } from './model.ts'
+import {
+  type Batch,
+  type Delivered,
+  type EpochMs,
+  Fault,
+  type Ms,
+  type Outcome,
+  type Replies,
+  type Source,
+} from './model.ts'
 import type { Context, Handle, Principal, Session } from './pipeline.ts'
 import type { ContextExtras } from './protocol.ts'
 import type { Wheel } from './wheel.ts'
@@ -65,11 +74,15 @@ class PopPump implements Pump {
   #credit = 0
   #failed = false
   #stopping: Promise<void> | undefined
-  #pop: Promise<void> | undefined
+  /** A pop is under way, or what it gave too much is on its way back. */
+  #busy = false
+  /** Waits for that to be over. */
+  #idle: (() => void) | undefined
   /** The store has not answered the pop yet. */
   #asking = false
+  /** Wakes it; kept for the next ones while it has not. */
+  #abort: AbortController | undefined
   #empty = 0
-  #abort = new AbortController()
   #unwait: (() => void) | undefined
 
   constructor(support: PumpSupport, source: Source, options: PumpOptions) {
@@ -104,7 +117,7 @@ class PopPump implements Pump {
     this.#kept = []
     this.#wake()
     this.#unwait?.()
-    await this.#pop
+    if (this.#busy) await new Promise<void>((resolve) => (this.#idle = resolve))
     const returned = await this.#holding.end()
     if (returned > 0) this.#support.returned(this.#options.session, returned)
   }
@@ -112,58 +125,78 @@ class PopPump implements Pump {
   /** Ends a parked pop; what it may have taken meanwhile is given back. */
   #wake(): void {
     if (!this.#asking) return
-    this.#abort.abort(woken)
-    this.#abort = new AbortController()
+    this.#abort?.abort(woken)
+    this.#abort = undefined
   }
 
   #take(): void {
-    if (this.#pop || this.#stopping || this.#failed || this.#unwait || this.#credit === 0) return
-    this.#pop = this.#popOnce(this.#abort.signal).finally(() => {
-      this.#pop = undefined
-      this.#take()
-    })
+    if (this.#busy || this.#stopping || this.#failed || this.#unwait || this.#credit === 0) return
+    this.#busy = this.#asking = true
+    const { signal } = (this.#abort ??= new AbortController())
+    const since = this.#support.clock.now()
+    this.#pop(signal).then(
+      ({ batch }) => this.#answered(batch, signal, since),
+      (error: unknown) => this.#refused(error, signal),
+    )
   }
 
-  async #popOnce(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#support
-    const since = clock.now()
+  #answered(batch: Batch, signal: AbortSignal, since: EpochMs): void {
     let taken: readonly Delivered[]
-    this.#asking = true
     try {
-      taken = await this.#popped(signal)
+      taken = [...batch]
     } catch (error) {
-      if (!signal.aborted) this.#trouble(Fault.from(error))
-      return
-    } finally {
-      this.#asking = false
+      return this.#refused(error, signal)
     }
-    if (taken.length > 0) return this.#arrived(taken)
-    // A store that does not park an empty poll must not be asked in a loop.
-    const hasty = !signal.aborted && clock.now() - since <= this.#support.pollMs / 2
-    this.#empty = hasty ? this.#empty + 1 : 0
-    if (this.#empty > EMPTY_POLLS) this.#waitFor(RETRY_AFTER)
+    this.#asking = false
+    if (taken.length > 0) this.#arrived(taken)
+    else this.#nothing(signal, since)
   }
 
-  async #popped(signal: AbortSignal): Promise<readonly Delivered[]> {
+  #refused(error: unknown, signal: AbortSignal): void {
+    this.#asking = false
+    if (!signal.aborted) this.#trouble(Fault.from(error))
+    this.#over()
+  }
+
+  #over(): void {
+    this.#busy = false
+    this.#idle?.()
+    this.#take()
+  }
+
+  #pop(signal: AbortSignal): Promise<Replies['pop']> {
     const { session, principal, batch, fifo, invisible } = this.#options
     const wait = this.#support.pollMs
     const max = Math.min(this.#credit, batch)
-    const context = this.#support.context(session, wait + PATIENCE, { signal, ...(principal && { principal }) })
-    const reply = await this.#support.handle<'pop'>(
-      { kind: 'pop', source: this.#source, max, invisible, wait, fifo },
-      context,
-    )
-    return [...reply.batch]
+    try {
+      const context = this.#support.context(session, wait + PATIENCE, { signal, ...(principal && { principal }) })
+      return this.#support.handle<'pop'>({ kind: 'pop', source: this.#source, max, invisible, wait, fifo }, context)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** A store that does not park an empty poll must not be asked in a loop. */
+  #nothing(signal: AbortSignal, since: EpochMs): void {
+    const { clock, pollMs } = this.#support
+    const hasty = !signal.aborted && clock.now() - since <= pollMs / 2
+    this.#empty = hasty ? this.#empty + 1 : 0
+    if (this.#empty > EMPTY_POLLS) this.#waitFor(RETRY_AFTER)
+    this.#over()
   }
 
   /** Delivers what the credit of this moment allows; the rest goes back, or waits here where it cannot. */
-  async #arrived(taken: readonly Delivered[]): Promise<void> {
+  #arrived(taken: readonly Delivered[]): void {
     this.#empty = 0
     const wanted = this.#stopping ? 0 : Math.min(taken.length, this.#credit)
+    if (wanted === taken.length) {
+      this.#deliver(taken)
+      return this.#over()
+    }
     const surplus = taken.slice(wanted)
     if (!this.#stopping) this.#kept.push(...surplus.filter(({ receipt }) => receipt?.of !== 'group'))
     if (wanted > 0) this.#deliver(taken.slice(0, wanted))
-    if (surplus.length > 0) await this.#holding.giveBack(surplus.flatMap(({ receipt }) => receipt ?? []))
+    void this.#holding.giveBack(surplus.flatMap(({ receipt }) => receipt ?? [])).then(() => this.#over())
   }
 
   #deliver(taken: readonly Delivered[]): void {

@@ -1,14 +1,18 @@
-import type { Delivered, Fault, Gateway, Outcome, Pump, Session } from '@sluice/core'
+import type { Delivered, EpochMs, Fault, Gateway, Outcome, Pump, Session } from '@sluice/core'
 import { Aliases } from './aliases.ts'
 import { type Encodings, type Printed, withId } from './encodings.ts'
 import { ID_UNKNOWN } from './faults.ts'
 import type { Ack, Outbound, Version } from './packets.ts'
 import type { Tally } from './system.ts'
 
-/** Most messages of a pop. */
-const BATCH = 32
+/** Messages of a pop: as many as come to about so many bytes, going by the pop before. */
+const BATCH_BYTES = 256 * 1024
+const BATCH_MIN = 16
+const BATCH_MAX = 256
 /** First reason code that says no. */
 const FAILURE = 0x80
+const accept: Outcome = { kind: 'accept' }
+const received: Outcome = { kind: 'received' }
 
 export interface DeliveriesOptions {
   readonly gateway: Gateway
@@ -51,7 +55,12 @@ export class Deliveries {
   #exact: boolean
   readonly #aliases: Aliases
   readonly #flights = new Map<number, Flight>()
+  /** To be settled at the end of this turn. */
+  #accepted: Delivered[] = []
   #bytes = 0
+  #batch = BATCH_MIN
+  /** Bytes of the batch that is being delivered. */
+  #sent = 0
   /** No new delivery: not begun, or a drain. */
   #held = true
   #blocked = false
@@ -62,6 +71,7 @@ export class Deliveries {
     this.#exact = options.exact
     const { gateway, session, inbox, epoch, fail } = options
     const invisible = () => (this.#exact ? 'session' : 0)
+    const batch = () => this.#batch
     this.#pump = gateway.pump(
       { kind: 'inbox', inbox, epoch },
       {
@@ -69,7 +79,9 @@ export class Deliveries {
         get invisible() {
           return invisible()
         },
-        batch: BATCH,
+        get batch() {
+          return batch()
+        },
         fifo: false,
         deliver: (delivered) => this.#deliver(delivered),
         failed: fail,
@@ -107,6 +119,7 @@ export class Deliveries {
 
   stop(): Promise<void> {
     this.#held = true
+    this.#acceptAll()
     return this.#pump.stop()
   }
 
@@ -127,7 +140,7 @@ export class Deliveries {
     else if (reasonCode >= FAILURE) this.#finish(messageId, flight)
     else {
       flight.at = 'received'
-      this.#settle(flight.delivered, { kind: 'received' }, () => {
+      this.#settle([flight.delivered], received, () => {
         flight.at = 'released'
         this.#release(messageId)
       })
@@ -146,17 +159,33 @@ export class Deliveries {
   #finish(messageId: number, { delivered, bytes }: Flight): void {
     this.#flights.delete(messageId)
     this.#bytes -= bytes
-    this.#settle(delivered, { kind: 'accept' }, () => this.#refill())
+    this.#accept(delivered)
+  }
+
+  /** All of one turn together. */
+  #accept(delivered: Delivered): void {
+    if (this.#accepted.push(delivered) === 1) queueMicrotask(this.#acceptAll)
+  }
+
+  readonly #acceptAll = (): void => {
+    const accepted = this.#accepted
+    if (accepted.length === 0) return
+    this.#accepted = []
+    this.#settle(accepted, accept, this.#refill)
   }
 
   /** What the broker did not take down is not over: the client comes back to it. */
-  #settle(delivered: Delivered, outcome: Outcome, done: () => void): void {
-    this.#pump.settle([delivered], outcome, (fault) => (fault ? this.#options.fail(fault) : done()))
+  #settle(delivered: readonly Delivered[], outcome: Outcome, done: () => void): void {
+    this.#pump.settle(delivered, outcome, (fault) => (fault ? this.#options.fail(fault) : done()))
   }
 
   #deliver(batch: readonly Delivered[]): void {
+    const now = this.#options.gateway.clock.now()
     let writable = true
-    for (const delivered of batch) writable = this.#send(delivered) && writable
+    this.#sent = 0
+    for (const delivered of batch) writable = this.#send(delivered, now) && writable
+    const fitting = Math.floor((BATCH_BYTES * batch.length) / (this.#sent + 1))
+    this.#batch = Math.min(BATCH_MAX, Math.max(BATCH_MIN, fitting))
     if (writable) return this.#refill()
     this.#blocked = true
     this.#pump.credit(0)
@@ -167,14 +196,14 @@ export class Deliveries {
   }
 
   /** @returns false when too much waits for this reader */
-  #send(delivered: Delivered): boolean {
+  #send(delivered: Delivered, now: EpochMs): boolean {
     const { packetMax, send, tally } = this.#options
     const slot = delivered.receipt?.of === 'inbox' ? delivered.receipt.slot : undefined
     if (delivered.received && slot !== undefined) {
       this.#flights.set(slot, { delivered, qos: 2, bytes: 0, at: 'released' })
       return send({ cmd: 'pubrel', messageId: slot })
     }
-    const printed = this.#print(delivered)
+    const printed = this.#print(delivered, now)
     // [MQTT-3.1.2-25] too large for this client: as if it had been delivered
     if (printed === undefined || printed.size > packetMax) {
       if (printed) this.#lost(delivered, ['body'])
@@ -184,16 +213,16 @@ export class Deliveries {
     this.#lost(delivered, printed.lost)
     tally.sent++
     const { qos, size } = printed
+    this.#sent += size
     if (qos === 0) this.#forget(delivered)
     else this.#takeOff(slot!, { delivered, qos, bytes: size, at: 'sent' })
     return send({ cmd: 'encoded', bytes: qos === 0 ? printed.bytes : withId(printed.bytes, slot!) })
   }
 
   /** With an alias for its topic where that can be had. undefined: there is nothing to send. */
-  #print(delivered: Delivered): Printed | undefined {
-    const { gateway, version, packetMax, encodings } = this.#options
-    const now = gateway.clock.now()
-    const topic = encodings.topicOf(delivered.message)
+  #print(delivered: Delivered, now: EpochMs): Printed | undefined {
+    const { version, packetMax, aliasMax, encodings } = this.#options
+    const topic = aliasMax > 0 ? encodings.topicOf(delivered.message) : undefined
     const alias = topic === undefined ? undefined : this.#aliases.of(topic)
     let printed = encodings.print(delivered, { version, alias }, now)
     if (alias?.known === false && 'size' in printed) {
@@ -217,11 +246,11 @@ export class Deliveries {
   }
 
   #forget(delivered: Delivered): void {
-    if (delivered.receipt) this.#settle(delivered, { kind: 'accept' }, () => this.#refill())
+    if (delivered.receipt) this.#accept(delivered)
   }
 
   /** Only ever raises the credit: the pump itself counts it down. */
-  #refill(): void {
+  readonly #refill = (): void => {
     if (this.#held || this.#blocked) return
     const { window, gateway } = this.#options
     const room = this.#bytes > gateway.limits.outboundBytes ? 0 : window - this.#pump.unsettled

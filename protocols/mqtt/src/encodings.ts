@@ -2,7 +2,7 @@ import type { Delivered, EpochMs, Field, StoredMessage } from '@sluice/core'
 import type { Alias } from './aliases.ts'
 import { encode, sizeOf } from './encode.ts'
 import type { Publish, QoS, Version } from './packets.ts'
-import { type Outgoing, secondsLeft, toPublish, topicOf } from './translate.ts'
+import { type Outgoing, secondsLeft, type Told, tell, toPublish } from './translate.ts'
 
 /** Most shapes that are kept of a message; further readers get packets of their own. */
 export const SHAPES_MAX = 8
@@ -21,17 +21,27 @@ export interface Wanted {
   readonly alias?: Alias | undefined
 }
 
-interface Sheet {
-  readonly topic: string | undefined
-  readonly shapes: Map<string, Printed>
+interface Shape extends Wanted {
+  /** {@link flagsOf} */
+  readonly flags: number
+  /** Seconds left; 0: it does not expire, or has. */
+  readonly expiry: number
+  readonly notes: Delivered['notes']
+  readonly printed: Printed
+}
+
+interface Sheet extends Told {
+  readonly expiresAt: EpochMs | undefined
+  readonly shapes: Shape[]
 }
 
 /**
  * One message goes to many sessions: what they get differs by version, QoS, flags, subscription identifiers and alias
- * only. The bytes live as long as the message that the broker gives to all of them.
+ * only. The bytes live as long as the message that the broker gives to all of them: they hang on it, since a WeakMap of
+ * every message that passes costs the collector more than all else here.
  */
 export class Encodings {
-  readonly #sheets = new WeakMap<StoredMessage, Sheet>()
+  readonly #sheetOf = Symbol('sheet')
   /** Packets encoded so far. */
   count = 0
 
@@ -45,34 +55,42 @@ export class Encodings {
     { version, alias }: Wanted,
     now: EpochMs,
   ): Printed | Exclude<Outgoing, { publish: Publish }> {
-    const { shapes } = this.#sheet(delivered.message)
-    const shape = shapeOf(delivered, version, alias, now)
-    const known = shapes.get(shape)
-    if (known) return known
-    const outgoing = toPublish(delivered, version, now)
+    const sheet = this.#sheet(delivered.message)
+    const { expiresAt, shapes } = sheet
+    const flags = flagsOf(delivered, alias)
+    const expiry = expiresAt === undefined ? 0 : Math.max(0, secondsLeft(expiresAt, now))
+    const { notes } = delivered
+    for (const shape of shapes) {
+      if (shape.version === version && shape.flags === flags && shape.expiry === expiry && same(shape.notes, notes))
+        if (shape.alias?.number === alias?.number) return shape.printed
+    }
+    const outgoing = toPublish(delivered, version, now, sheet)
     if ('skipped' in outgoing) return outgoing
     const { publish, lost } = outgoing
     this.count++
     const bytes = encode(alias ? withAlias(publish, alias) : publish, version)
     const printed = { qos: publish.qos, bytes, size: sizeOf(bytes), lost }
-    if (shapes.size < SHAPES_MAX) shapes.set(shape, printed)
+    if (shapes.length < SHAPES_MAX) shapes.push({ version, alias, flags, expiry, notes, printed })
     return printed
   }
 
   #sheet(message: StoredMessage): Sheet {
-    let sheet = this.#sheets.get(message)
-    if (!sheet) this.#sheets.set(message, (sheet = { topic: topicOf(message), shapes: new Map() }))
+    const marked = message as StoredMessage & { [sheetOf: symbol]: Sheet | undefined }
+    let sheet = marked[this.#sheetOf]
+    if (!sheet) marked[this.#sheetOf] = sheet = { ...tell(message), expiresAt: message.expiresAt, shapes: [] }
     return sheet
   }
 }
 
-/** Everything beside the message that a packet depends on, and whether it is due at all. */
-const shapeOf = (delivered: Delivered, version: Version, alias: Alias | undefined, now: EpochMs): string => {
-  const { message, attempt, receipt, retained, notes } = delivered
-  const { expiresAt } = message
-  const flags = (attempt > 1 ? 1 : 0) | (receipt?.of === 'inbox' ? 2 : 0) | (retained ? 4 : 0) | (alias?.known ? 8 : 0)
-  const expiry = expiresAt === undefined ? '' : secondsLeft(expiresAt, now)
-  return `${version} ${flags} ${alias?.number ?? ''} ${expiry} ${notes?.join() ?? ''}`
+/** Everything beside message, version, alias, expiry and notes that a packet depends on. */
+const flagsOf = ({ attempt, receipt, retained }: Delivered, alias: Alias | undefined): number =>
+  (attempt > 1 ? 1 : 0) | (receipt?.of === 'inbox' ? 2 : 0) | (retained ? 4 : 0) | (alias?.known ? 8 : 0)
+
+/** Notes of one binding are one list. */
+const same = (some: Delivered['notes'], others: Delivered['notes']): boolean => {
+  if (some === others) return true
+  if (some?.length !== others?.length) return false
+  return some!.every((note, at) => note === others![at])
 }
 
 /** MQTT.js forgets what an alias stands for until PUBREL: QoS 2 has the topic as well, which says the same once more. */

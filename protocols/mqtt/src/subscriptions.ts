@@ -17,8 +17,22 @@ export interface Note {
 export const writeNote = ({ qos, rap, open, id }: Note): string =>
   `${qos}${rap ? 'r' : ''}${open ? 'w' : ''}${id === undefined ? '' : `:${id}`}`
 
+/** Nearly every delivery carries one of a few notes. */
+const notes = new Map<string, Note>()
+const NOTES_MAX = 1_024
+
 /** Of a note that is none of ours: QoS 2 and nothing else. */
 export const readNote = (note: string): Note => {
+  const known = notes.get(note)
+  if (known) return known
+  if (notes.size >= NOTES_MAX) notes.clear()
+  const read = noteOf(note)
+  if (note.length <= NOTE_LENGTH_MAX) notes.set(note, read)
+  return read
+}
+
+const NOTE_LENGTH_MAX = 16
+const noteOf = (note: string): Note => {
   const found = /^([012])(r?)(w?)(?::(\d{1,9}))?$/.exec(note)
   if (!found) return { qos: 2, rap: false, open: false }
   const [, qos, rap, open, id] = found

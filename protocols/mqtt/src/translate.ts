@@ -113,16 +113,31 @@ export type Outgoing =
   /** There is no packet for it, or none is due: it is settled as if it had been delivered. */
   | { readonly skipped: 'expired' | 'system' | 'unsayable' }
 
-/** @param now for the expiry; @param version of the subscriber */
-export const toPublish = (delivered: Delivered, version: Version, now: EpochMs): Outgoing => {
+/** What a message says to all its readers alike. */
+export interface Told {
+  readonly extras: Extras
+  /** undefined: no PUBLISH can carry it. */
+  readonly topic: string | undefined
+}
+
+export const tell = (message: StoredMessage): Told => {
+  const extras = readExtras(message)
+  return { extras, topic: topicOf(message, extras) }
+}
+
+/** @param now for the expiry; @param version of the subscriber; @param told of this message */
+export const toPublish = (
+  delivered: Delivered,
+  version: Version,
+  now: EpochMs,
+  { extras, topic }: Told = tell(delivered.message),
+): Outgoing => {
   const { message, attempt, receipt } = delivered
   const { expiresAt } = message
   // [MQTT-3.3.2-5] and 4.3.3: what has begun is finished, expired or not
   if (expiresAt !== undefined && expiresAt <= now && attempt === 1) return { skipped: 'expired' }
-  const extras = readExtras(message)
-  const topic = topicOf(message, extras)
   if (topic === undefined) return { skipped: 'unsayable' }
-  const notes = (delivered.notes ?? []).map(readNote)
+  const notes = delivered.notes?.map(readNote) ?? silent
   if (isSystem(topic) && notes.length > 0 && notes.every(({ open }) => open)) return { skipped: 'system' }
   const qos = receipt?.of === 'inbox' ? qosOf(extras.qos, notes) : 0
   const said = version === 5 ? propertiesOf(message, extras, notes, now) : undefined
@@ -140,6 +155,8 @@ export const toPublish = (delivered: Delivered, version: Version, now: EpochMs):
   return { publish, lost: said && !said.whole ? [...lost, 'properties'] : lost }
 }
 
+const silent: readonly Note[] = []
+
 /** Whole ones that have begun; below 1: it has expired. */
 export const secondsLeft = (expiresAt: EpochMs, now: EpochMs): number => Math.ceil((expiresAt - now) / 1000)
 
@@ -149,8 +166,7 @@ const isText = (text: string): boolean =>
 /** [MQTT-3.3.2-2, MQTT-4.7.3-1] */
 const isName = (name: string): boolean => name !== '' && !/[+#]/.test(name) && isText(name)
 
-/** undefined: no PUBLISH can carry it */
-export const topicOf = (message: StoredMessage, { level }: Extras = readExtras(message)): string | undefined => {
+const topicOf = (message: StoredMessage, { level }: Extras): string | undefined => {
   const { topic, path } = message
   const name = fromPlace({ topic, ...(path !== undefined && { path }), ...(level !== undefined && { level }) })
   return isName(name) ? name : undefined
@@ -220,6 +236,7 @@ const freeOf = (message: StoredMessage): readonly UserProperty[] => {
 const lostOf = (message: StoredMessage, extras: Extras, version: Version): readonly Field[] => {
   const column: Column = version === 5 ? 'mqtt5' : 'mqtt3'
   const lost = losses(message, column)
+  if (lost.length === 0) return lost
   const kept = message.original?.protocol === 'mqtt' && !extras.user && !extras.text
-  return kept && lost.length > 0 ? lost.filter((field) => field !== 'original') : lost
+  return kept ? lost.filter((field) => field !== 'original') : lost
 }
