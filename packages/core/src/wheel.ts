@@ -1,22 +1,25 @@
 import type { Clock } from './clock.ts'
 import type { EpochMs, Ms } from './model.ts'
 
-/** In the ring of its slot; alone: in none. A slot is the entry that its ring begins at. */
-class Entry {
-  readonly run: () => void
-  next: Entry = this
-  prev: Entry = this
+/**
+ * What has a time, in the ring of its slot; alone: in none. Whoever has many of them extends it, so that a deadline costs
+ * no object of its own.
+ */
+export abstract class Due {
+  next: Due = this
+  prev: Due = this
+  /** Number of its slot. */
+  slot = 0
 
-  constructor(run: () => void) {
-    this.run = run
-  }
+  /** Its time has come. */
+  abstract due(): void
 
   get alone(): boolean {
     return this.next === this
   }
 
   /** At the end of this slot's ring. */
-  add(entry: Entry): void {
+  add(entry: Due): void {
     entry.prev = this.prev
     entry.next = this
     this.prev.next = entry
@@ -27,6 +30,15 @@ class Entry {
     this.prev.next = this.next
     this.next.prev = this.prev
     this.next = this.prev = this
+  }
+}
+
+class Call extends Due {
+  readonly due: () => void
+
+  constructor(run: () => void) {
+    super()
+    this.due = run
   }
 }
 
@@ -41,7 +53,8 @@ const NEAR = 100
 export class Wheel {
   readonly #clock: Clock
   readonly #tick: Ms
-  readonly #slots = new Map<number, Entry>()
+  /** A slot is the entry that its ring begins at. */
+  readonly #slots = new Map<number, Due>()
   #swept: number
   #size = 0
   #stop: (() => void) | undefined
@@ -59,21 +72,28 @@ export class Wheel {
 
   /** Calls `run` once `at` has passed; the returned function takes it back (harmless afterwards). */
   at(at: EpochMs, run: () => void): () => void {
+    const call = new Call(run)
+    this.put(call, at)
+    return () => this.take(call)
+  }
+
+  /** `entry` is due at this time; it is in no wheel yet. */
+  put(entry: Due, at: EpochMs): void {
     const key = Math.max(Math.ceil(at / this.#tick), this.#swept + 1)
     let slot = this.#slots.get(key)
-    if (!slot) this.#slots.set(key, (slot = new Entry(nothing)))
-    const entry = new Entry(run)
+    if (!slot) this.#slots.set(key, (slot = new Call(nothing)))
+    entry.slot = key
     slot.add(entry)
     this.#size++
     this.#stop ??= this.#clock.every(this.#tick, () => this.#sweep())
-    return () => {
-      if (!entry.alone) this.#takeBack(entry, key)
-    }
   }
 
-  #takeBack(entry: Entry, key: number): void {
+  /** Harmless once it was due. */
+  take(entry: Due): void {
+    if (entry.alone) return
     entry.leave()
     this.#size--
+    const key = entry.slot
     if (key > this.#swept + NEAR && this.#slots.get(key)?.alone) this.#slots.delete(key)
   }
 
@@ -103,7 +123,7 @@ export class Wheel {
         entry.leave()
         this.#size--
         try {
-          entry.run()
+          entry.due()
         } catch (error) {
           errors.push(error)
         }

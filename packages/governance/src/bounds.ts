@@ -1,39 +1,33 @@
-import { type Command, Fault, type Interceptor, type Limits, type Session, waitOf } from '@sluice/core'
-import type { Meter } from './measure.ts'
+import { Fault, type Limits, type Session } from '@sluice/core'
 
-interface Load {
+/** What one session has under way. */
+export interface Load {
   inflight: number
   parked: number
 }
 
 /**
  * What one session may have under way over all its connections and streams. A parked poll is not work and has its own
- * bound; beyond either the command is refused as `busy`, certainly not done.
+ * bound; beyond either a command is refused as `busy`, certainly not done.
  */
-export const bounds = (
-  limits: Pick<Limits, 'sessionInflight' | 'parked'>,
-  meter?: Pick<Meter, 'polls'>,
-): Interceptor => {
-  const loads = new WeakMap<Session, Load>()
-  return (next) => (command, context) => {
-    let load = loads.get(context.session)
-    if (!load) loads.set(context.session, (load = { inflight: 0, parked: 0 }))
-    const what: keyof Load = waitOf(command as Command) > 0 ? 'parked' : 'inflight'
-    const most = what === 'parked' ? limits.parked : limits.sessionInflight
-    if (load[what] >= most) {
-      return Promise.reject(
-        new Fault('busy', `over ${most} ${what} of one session`, { about: what, retryAfter: 1_000 }),
-      )
-    }
-    const { protocol } = context.session
-    load[what]++
-    if (what === 'parked') meter?.polls(protocol, 1)
-    const done = () => {
-      load[what]--
-      if (what === 'parked') meter?.polls(protocol, -1)
-    }
-    const reply = next(command, context)
-    reply.then(done, done)
-    return reply
+export class Bounds {
+  readonly #limits: Pick<Limits, 'sessionInflight' | 'parked'>
+  readonly #loads = new WeakMap<Session, Load>()
+
+  constructor(limits: Pick<Limits, 'sessionInflight' | 'parked'>) {
+    this.#limits = limits
+  }
+
+  of(session: Session): Load {
+    let load = this.#loads.get(session)
+    if (!load) this.#loads.set(session, (load = { inflight: 0, parked: 0 }))
+    return load
+  }
+
+  /** Why there is no room for one more; undefined: there is. */
+  refusal(load: Load, what: keyof Load): Fault | undefined {
+    const most = what === 'parked' ? this.#limits.parked : this.#limits.sessionInflight
+    if (load[what] < most) return undefined
+    return new Fault('busy', `over ${most} ${what} of one session`, { about: what, retryAfter: 1_000 })
   }
 }

@@ -1,46 +1,14 @@
-import {
-  type Clock,
-  type Context,
-  Fault,
-  type FaultCode,
-  type Handle,
-  type Interceptor,
-  type Kind,
-  type Wheel,
-} from '@sluice/core'
+import { type Context, Fault, type Handle, type Kind } from '@sluice/core'
 
 /** Asking changes nothing: no answer means only that. Of all else nobody can say whether it was done. */
 const asking: ReadonlySet<Kind> = new Set<Kind>(['read', 'queryOffset', 'topic', 'group', 'members', 'assign'])
 
-/**
- * Every command is answered by its deadline, to within one tick of the wheel. A late reply is dropped, but messages
- * that a late pop took go back at once.
- */
-export const deadline =
-  (wheel: Wheel, clock: Clock): Interceptor =>
-  (next) =>
-  (command, context) =>
-    new Promise((resolve, reject) => {
-      let late = false
-      const cancel = wheel.at(context.deadline, () => {
-        late = true
-        const code: FaultCode = asking.has(command.kind) ? 'unavailable' : 'outcomeUnknown'
-        reject(new Fault(code, 'no answer in time'))
-      })
-      next(command, context).then(
-        (reply) => {
-          if (late) return giveBack(next, reply, { ...context, deadline: clock.now() + 5_000 })
-          cancel()
-          resolve(reply)
-        },
-        (error: unknown) => {
-          cancel()
-          reject(error)
-        },
-      )
-    })
+/** What a command is told that had no answer by its deadline. */
+export const late = (kind: Kind): Fault =>
+  new Fault(asking.has(kind) ? 'unavailable' : 'outcomeUnknown', 'no answer in time')
 
-const giveBack = (next: Handle, reply: object, context: Context): void => {
+/** A late reply is dropped, but messages that a late pop took go back at once. */
+export const giveBack = (next: Handle, reply: object, context: Context): void => {
   if (!('batch' in reply && 'more' in reply)) return
   const receipts = [...(reply.batch as Iterable<{ receipt?: never }>)].flatMap(({ receipt }) =>
     receipt ? [receipt] : [],

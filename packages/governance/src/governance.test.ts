@@ -101,7 +101,7 @@ describe('governance', () => {
       router: oneNode('n'),
     })
     const through = stages.map((stage) => stage(core))
-    expect(through.filter((handle) => handle === core)).toHaveLength(7)
+    expect(through.filter((handle) => handle === core)).toHaveLength(6)
   })
 
   describe('bounds', () => {

@@ -1,9 +1,8 @@
 import type { Clock, Interceptor, Limits, Router, Wheel } from '@sluice/core'
-import { bounds } from './bounds.ts'
-import { deadline } from './deadline.ts'
-import { type Meter, measure } from './measure.ts'
+import type { Meter } from './measure.ts'
 import { route } from './route.ts'
 import { type Tracer, trace } from './trace.ts'
+import { underway } from './underway.ts'
 
 export type { Meter } from './measure.ts'
 export { oneNode } from './route.ts'
@@ -36,9 +35,7 @@ const pass: Interceptor = (next) => next
  */
 export const governance = (g: Governance): Interceptor[] => [
   trace(g.tracer),
-  measure(g.meter, () => performance.now()),
-  bounds(g.limits, g.meter),
-  deadline(g.wheel, g.clock),
+  underway({ meter: g.meter, limits: g.limits, wheel: g.wheel, clock: g.clock, now: () => performance.now() }),
   g.tenancy ?? pass,
   g.authorize ?? pass,
   g.quota ?? pass,

@@ -1,47 +1,21 @@
-import {
-  type Batch,
-  type Command,
-  type EpochMs,
-  Fault,
-  type FaultCode,
-  type Interceptor,
-  type Kind,
-  type Stored,
-} from '@sluice/core'
+import { type Batch, type Command, Fault, type FaultCode, type Kind, type Ms, type Stored } from '@sluice/core'
 
 /** Takes the figures of one command. Called on the hot path: no strings are made here. */
 export interface Meter {
   began(protocol: string): void
-  ended(protocol: string, kind: Kind, outcome: 'ok' | FaultCode, took: number): void
+  ended(protocol: string, kind: Kind, outcome: 'ok' | FaultCode, took: Ms): void
   messagesIn(protocol: string, messages: number, bytes: number): void
   messagesOut(protocol: string, messages: number): void
   /** A poll began (1) or was answered (-1). */
   polls(protocol: string, change: 1 | -1): void
 }
 
-/** `now`: ms with fractions. */
-export const measure =
-  (meter: Meter | undefined, now: () => EpochMs): Interceptor =>
-  (next) => {
-    if (!meter) return next
-    return (command, context) => {
-      const { protocol } = context.session
-      const began = now()
-      meter.began(protocol)
-      const reply = next(command, context)
-      reply.then(
-        (result) => {
-          meter.ended(protocol, command.kind, 'ok', now() - began)
-          if (command.kind === 'publish')
-            countIn(meter, protocol, command as Publish, 'stored' in result ? result.stored : [])
-          else if ('batch' in result) meter.messagesOut(protocol, (result.batch as Batch).count)
-        },
-        (error: unknown) =>
-          meter.ended(protocol, command.kind, Fault.is(error) ? error.code : 'internal', now() - began),
-      )
-      return reply
-    }
-  }
+/** The messages that a command moved. */
+export const countMessages = (meter: Meter, protocol: string, command: { kind: Kind }, reply: object): void => {
+  if (command.kind === 'publish')
+    countIn(meter, protocol, command as Publish, 'stored' in reply ? (reply.stored as readonly Stored[]) : [])
+  else if ('batch' in reply) meter.messagesOut(protocol, (reply.batch as Batch).count)
+}
 
 type Publish = Extract<Command, { kind: 'publish' }>
 
@@ -49,10 +23,10 @@ type Publish = Extract<Command, { kind: 'publish' }>
 const countIn = (meter: Meter, protocol: string, { messages }: Publish, stored: readonly (Stored | Fault)[]): void => {
   let count = 0
   let bytes = 0
-  messages.forEach(({ body }, at) => {
-    if (Fault.is(stored[at])) return
+  for (let at = 0; at < messages.length; at++) {
+    if (Fault.is(stored[at])) continue
     count++
-    bytes += body.length
-  })
+    bytes += messages[at]!.body.length
+  }
   meter.messagesIn(protocol, count, bytes)
 }

@@ -5,9 +5,7 @@ import { createMeter, Metrics } from '../../../packages/gateway/src/metrics.ts'
 /** The stages in their order, as `governance` gives them. */
 export const stageNames = [
   'trace',
-  'measure',
-  'bounds',
-  'deadline',
+  'underway',
   'tenancy',
   'authorize',
   'quota',
