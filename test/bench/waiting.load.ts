@@ -1,12 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type Broker, openBroker } from '@sluice/broker'
-import type { CommandOf, Context, Kind, ReplyTo } from '@sluice/core'
+import type { CommandOf, ReplyTo } from '@sluice/core'
+import { grown, held, lone, turn } from './waiting.ts'
 
 /** Many that wait in one broker: what each costs, and how soon one of them hears of its message. Prints a sample. */
 interface Options {
-  readonly of: 'pops' | 'inboxes' | 'timers'
+  /** bare: what the load itself holds of a hundred thousand inboxes with their pops, and no broker. */
+  readonly of: 'pops' | 'pops with signals' | 'inboxes' | 'timers' | 'bare'
   readonly count: number
   readonly wakes: number
 }
@@ -17,51 +15,18 @@ const { count, wakes } = options
 const PER_GROUP = 100
 const FAR = 10 ** 9
 
-const principal = { name: 'b', tenant: '', super: true }
-const context: Context = {
-  session: {
-    id: 'bench/1',
-    client: 'bench',
-    principal,
-    protocol: 'bench',
-    language: 'js',
-    version: 1,
-    remoteAddress: '127.0.0.1:1',
-    localAddress: '127.0.0.1:2',
-    notify: async () => undefined,
-  },
-  principal,
-  deadline: Number.MAX_SAFE_INTEGER,
-}
-
-const dir = await mkdtemp(join(tmpdir(), 'sluice-waiting-'))
-const broker: Broker = await openBroker({ dir, flush: 'async', defaultQueues: 1 })
-const run = <K extends Kind>(command: CommandOf<K>): Promise<ReplyTo<K>> =>
-  broker.execute<K>(broker.node, command, context)
-
-const turn = () => new Promise((resolve) => setImmediate(resolve))
-const rss = async (): Promise<number> => {
-  for (let times = 0; times < 4; times++) {
-    globalThis.gc?.()
-    await turn()
-  }
-  return process.memoryUsage.rss()
-}
+const { run, publish, end } = await lone()
 
 let heard: (at: number) => void = () => undefined
-const publish = (topic: string, path?: string) =>
-  run<'publish'>({
-    kind: 'publish',
-    messages: [{ topic, body: Buffer.from('x'), properties: {}, ...(path !== undefined && { path }) }],
-    oneway: false,
-  })
-
-type Source = CommandOf<'pop'>['source']
+type Pop = CommandOf<'pop'>
+type Source = Pop['source']
 
 const sources = new Map<string, Source>()
-/** Pops, hears, settles and pops again. One promise a pop is the load's own, and no closure: the rest is the broker's. */
+const popOf = (source: Source): Pop => ({ kind: 'pop', source, max: 1, invisible: 60_000, wait: FAR, fifo: false })
+/** Pops, hears, settles and pops again. */
 const waitFor = (source: Source): void => {
-  void run<'pop'>({ kind: 'pop', source, max: 1, invisible: 60_000, wait: FAR, fifo: false }).then(hear, ignore)
+  const signal = options.of === 'pops with signals' ? new AbortController().signal : undefined
+  void run<'pop'>(popOf(source), signal).then(hear, ignore)
 }
 const ignore = () => undefined
 const hear = async ({ batch }: ReplyTo<'pop'>): Promise<void> => {
@@ -108,41 +73,46 @@ const makeTimers = async (): Promise<void> => {
   }
 }
 
+/** The source, its name, and a promise that is waited for: what the makers above leave besides what the broker has. */
+const bare: ((reply: ReplyTo<'pop'>) => void)[] = []
+const makeBare = async (): Promise<void> => {
+  for (let at = 0; at < count; at++) {
+    const inbox = `inbox-${at}`
+    sources.set(inbox, { kind: 'inbox', inbox, epoch: Date.now() + at })
+    void new Promise<ReplyTo<'pop'>>((resolve) => bare.push(resolve)).then(hear, ignore)
+  }
+}
+
 const wakeOnce = async (number: number): Promise<number> => {
   const hears = new Promise<number>((resolve) => {
     heard = resolve
   })
   const which = (number * 7919) % count
   const began = performance.now()
-  await (options.of === 'pops' ? publish(`t${which % Math.max(1, count / PER_GROUP)}`) : publish('t0', String(which)))
+  await (options.of === 'inboxes'
+    ? publish('t0', String(which))
+    : publish(`t${which % Math.max(1, count / PER_GROUP)}`))
   return (await hears) - began
 }
 
 await publish('t0', 'warm')
-// The young generation grows to its full size once, whatever waits afterwards.
-let live: object[] = []
-for (let made = 0; made < 2_000_000; made++) {
-  if (live.length === 100_000) live = []
-  live.push({ made })
+const before = await held()
+const makers = {
+  pops: makePops,
+  'pops with signals': makePops,
+  inboxes: makeInboxes,
+  timers: makeTimers,
+  bare: makeBare,
 }
-live = []
-const before = await rss()
-await { pops: makePops, inboxes: makeInboxes, timers: makeTimers }[options.of]()
-const bytesEach = ((await rss()) - before) / count
+await makers[options.of]()
+const memory = grown(before, await held(), count)
 const times: number[] = []
-for (let number = 0; options.of !== 'timers' && number < wakes * 2; number++) {
+const isWoken = options.of === 'pops' || options.of === 'inboxes'
+for (let number = 0; isWoken && number < wakes * 2; number++) {
   const took = await wakeOnce(number)
   // The first half warms up.
   if (number >= wakes) times.push(took)
   await turn()
 }
 times.sort((a, b) => a - b)
-await broker.close()
-await rm(dir, { recursive: true, force: true })
-console.log(
-  JSON.stringify({
-    bytesEach: Math.round(bytesEach),
-    ...(times.length > 0 && { wakeUs: times[times.length >> 1]! * 1000 }),
-  }),
-)
-process.exit(0)
+await end({ ...memory, ...(times.length > 0 && { wakeUs: times[times.length >> 1]! * 1000 }) })

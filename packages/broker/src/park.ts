@@ -44,19 +44,19 @@ export abstract class Poll implements Reader {
   }
 
   wake(): void {
-    this.#leave(true)
+    this.leave(true)
   }
 
   end(): void {
-    this.#leave(false)
+    this.leave(false)
   }
 
   /** Of the signal: its client gave up. */
   handleEvent(): void {
-    this.#leave(false)
+    this.leave(false)
   }
 
-  #leave(isWoken: boolean): void {
+  protected leave(isWoken: boolean): void {
     if (!this.core.parking.remove(this)) return
     this.place.leave(this)
     this.signal?.removeEventListener('abort', this)

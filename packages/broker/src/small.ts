@@ -25,21 +25,26 @@ export class SmallMap<K extends NonNullable<unknown>, V> {
     } else {
       this.#many = new Map([[this.#key, this.#value as V]])
       this.#many.set(key, value)
-      this.#forget()
+      this.#key = this.#value = undefined
     }
     return this
   }
 
   delete(key: K): boolean {
-    if (!this.#many) return this.#key === key && this.#forget()
+    if (!this.#many) {
+      if (this.#key !== key) return false
+      this.clear()
+      return true
+    }
     const was = this.#many.delete(key)
-    if (this.#many.size === 0) this.#many = undefined
+    if (this.#many.size === 0) this.clear()
     return was
   }
 
   clear(): void {
     this.#many = undefined
-    this.#forget()
+    this.#key = undefined
+    this.#value = undefined
   }
 
   keys(): Iterable<K> {
@@ -53,12 +58,6 @@ export class SmallMap<K extends NonNullable<unknown>, V> {
   [Symbol.iterator](): Iterator<[K, V]> {
     const entries: Iterable<[K, V]> = this.#many ?? (this.#key !== undefined ? [[this.#key, this.#value as V]] : [])
     return entries[Symbol.iterator]()
-  }
-
-  #forget(): true {
-    this.#key = undefined
-    this.#value = undefined
-    return true
   }
 }
 
