@@ -6,15 +6,15 @@ import { Coverage } from './campaign/coverage.ts'
 import { liveThrough } from './kill/lives.ts'
 
 /** Brokers, each killed so often with requests under way. */
-const BROKERS = { ci: 12, full: 60 }
+const BROKERS = { ci: 8, full: 60 }
 const KILLS = 5
 
 /** In all brokers together. */
 const LEAST = {
-  'kills from outside': 10,
-  'kills in the middle of a file operation': 10,
+  'kills from outside': 8,
+  'kills in the middle of a file operation': 8,
   'kills while it came up': 1,
-  'segments rolled': 30,
+  'segments rolled': 20,
   'indexes rebuilt': 5,
   'opened with timers': 20,
   'opened with transactions': 20,

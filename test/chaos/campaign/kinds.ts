@@ -118,8 +118,7 @@ const reply = async (world: World): Promise<void> => {
   const { model } = world
   const one = message(world, REPLIES)
   const [stored] = await world.publish([one], { into: { inbox: INBOX } })
-  const body = one.body.toString()
-  if (!model.settling.has(body)) model.waiting.set(body, stored!.place)
+  model.inbox.published(one.body.toString(), stored!.place)
 }
 
 /** A reader that is up to date looks again and again: what it sees must last. */

@@ -1,5 +1,11 @@
 import { crc32 } from 'node:zlib'
 import type { EpochMs, Half, Lease, StoredMessage } from '@sluice/core'
+import { inboxBoxes, sharedBoxes } from './boxes.ts'
+import { Doomed } from './doomed.ts'
+import { Keyed } from './keyed.ts'
+import { Ordered } from './ordered.ts'
+import { Retained } from './retained.ts'
+import { Wills } from './wills.ts'
 
 /** What clients were told, and so may rely on. */
 export interface Told {
@@ -11,6 +17,12 @@ export interface Decision {
   readonly half: Half
   asked: 'nothing' | 'commit' | 'rollback'
   acknowledged: boolean
+}
+
+/** Offset of a group in a queue: acknowledged, −1 if never, and asked for since then without an answer. */
+export interface Committed {
+  sure: number
+  maybe: number[]
 }
 
 export interface Timer {
@@ -39,17 +51,19 @@ export class Model {
   readonly dead = new Set<string>()
   /** Bodies that a settlement without an answer may have ended. */
   readonly unsure = new Set<string>()
-  /** Highest commit that was acknowledged, by queue. */
-  readonly committed = new Map<string, number>()
+  /** By queue; no two at a time. */
+  readonly committed = new Map<string, Committed>()
   readonly committing = new Set<string>()
   readonly topics = new Set<string>()
   /** Delayed messages that were acknowledged. */
   readonly delayed = new Set<string>()
-  /** What the inbox must still hold, with its place; and what it must not any more. */
-  readonly waiting = new Map<string, number>()
-  /** What the inbox was told to be done with, answered or not: it may be told before its publisher is. */
-  readonly settling = new Set<string>()
-  readonly accepted = new Set<string>()
+  readonly inbox = inboxBoxes()
+  readonly shared = sharedBoxes()
+  readonly ordered = new Ordered()
+  readonly keyed = new Keyed()
+  readonly retained = new Retained()
+  readonly wills = new Wills()
+  readonly doomed = new Doomed()
   /** Publishes that may be repeated: slot to body and offset. */
   readonly once = new Map<number, { readonly body: string; readonly place: number }>()
   /** Transactions by body: what was asked of each last, and whether that was acknowledged. */
@@ -62,7 +76,6 @@ export class Model {
   readonly swapped = new Map<string, { readonly ended: string; acknowledged: boolean }>()
   /** Deliveries of a group that nobody has asked to settle. */
   readonly #out = new Map<string, Out>()
-  bound = false
   #counter = 0
 
   body(length: number): string {
@@ -87,7 +100,8 @@ export class Model {
     const body = message.body.toString()
     if ((crc32(message.body) & 0x7fffffff) !== message.record!.readInt32BE(8))
       throw new Error(`CRC of ${head(body)} is wrong`)
-    if (!/^m\d+\./.test(body)) throw new Error(`a body that nobody wrote: ${head(body)}`)
+    // An empty one ends what is retained.
+    if (body !== '' && !/^m\d+\./.test(body)) throw new Error(`a body that nobody wrote: ${head(body)}`)
     // What is for an inbox alone stands in no queue.
     if (message.topic !== REPLIES)
       this.tell(message.topic, message.queue.index, message.offset, { body, place: message.place })
@@ -108,9 +122,22 @@ export class Model {
     this.#out.delete(leaseKey(receipt))
   }
 
-  /** A power cut may let go of everything that is out. */
-  unleaseAll(): void {
+  /** Another offset of the same queue that is out when this one begins to be. */
+  outBeside({ group, topic, queue, poppedAt }: Lease, isSame: (offset: number) => boolean): number | undefined {
+    const prefix = `${group} ${keyOf(topic, queue)} `
+    for (const [key, { from, to }] of this.#out) {
+      if (!key.startsWith(prefix) || from > poppedAt || to <= poppedAt) continue
+      const offset = Number(key.slice(prefix.length))
+      if (!isSame(offset)) return offset
+    }
+    return undefined
+  }
+
+  /** A power cut may let go of everything that is out, and of numbers that were only given. */
+  forgetHeld(): void {
     this.#out.clear()
+    for (const { slots, received } of [this.inbox, this.shared])
+      for (const body of [...slots.keys()]) if (!received.get(body)) slots.delete(body)
   }
 
   settle(topic: string, queue: number, offset: number): void {

@@ -1,41 +1,15 @@
-import type { Delivered } from '@sluice/core'
+import { Fault } from '@sluice/core'
+import { openBoxes, verifyBoxes } from './boxes.ts'
+import { verifyDoomed } from './doomed.ts'
+import { fail } from './fail.ts'
+import { verifyKeyed } from './keyed.ts'
 import { head, keyOf } from './model.ts'
+import { verifyOrdered } from './ordered.ts'
+import { countBodies, everyUnsettled, exactlyOnce, minOf, readAll } from './queues.ts'
+import { verifyRetained } from './retained.ts'
 import { verifyKinds } from './verifyKinds.ts'
+import { verifyWills } from './wills.ts'
 import { GROUP, INBOX, TOPICS, type World } from './world.ts'
-
-export const fail = (text: string): never => {
-  throw new Error(text)
-}
-
-/** Every message of a queue in order of offsets, none missing. */
-export const readAll = async (world: World, topic: string, index: number): Promise<Delivered[]> => {
-  const all: Delivered[] = []
-  for (let offset = -1; ; ) {
-    const queue = { topic, node: world.broker.node, index }
-    const from = { by: 'offset', queue, offset: Math.max(0, offset) } as const
-    const { batch, next, min, max } = await world.run<'read'>({
-      kind: 'read',
-      from,
-      max: 1000,
-      bytes: 1_000_000,
-      wait: 0,
-    })
-    // Retention may have moved the beginning while the records were read.
-    const [first] = batch
-    if (offset < min) offset = first?.message.offset ?? min
-    for (const one of batch) {
-      if (one.message.offset !== offset++) fail(`${keyOf(topic, index)} has a hole before ${one.message.offset}`)
-      world.model.show(one.message)
-      all.push(one)
-    }
-    if (next >= max && offset >= max) return all
-    if (batch.count === 0 && next > max) return all
-  }
-}
-
-const minOf = async (world: World, topic: string, index: number): Promise<number> =>
-  (await world.run<'queryOffset'>({ kind: 'queryOffset', queue: { topic, node: world.broker.node, index }, at: 'min' }))
-    .offset
 
 const messages = async (world: World, known: ReadonlySet<string>): Promise<void> => {
   for (const [key, told] of world.model.told) {
@@ -85,72 +59,44 @@ const group = async (world: World, known: ReadonlySet<string>): Promise<void> =>
         bodies.add(message.body.toString())
       }
     }
-    for (const index of [0, 1]) {
-      const key = keyOf(topic, index)
-      const told = model.told.get(key)
-      if (!told) continue
-      const settled = model.settled.get(key)
-      const min = await minOf(world, topic, index)
-      for (const [offset, { body, place }] of told) {
-        const is = came.has(`${key} ${offset}`)
-        if (is && world.isWhole && swapped.has(body))
-          fail(`${head(body)} was ended together with a message that is there, and came again`)
-        if (settled?.has(offset) && is) fail(`${key} offset ${offset} (${head(body)}) was settled and came again`)
-        if (is || offset < min || place < world.start || settled?.has(offset)) continue
-        // A settlement whose answer was lost: from now on it holds.
-        if (model.unsure.has(body) || swapped.has(body)) model.settle(topic, index, offset)
-        else fail(`${key} offset ${offset} (${head(body)}) does not come to ${GROUP}`)
-      }
-    }
+    await everyUnsettled(world, topic, came, swapped)
     for (const body of model.dead) if (bodies.has(body)) fail(`${head(body)} is a dead letter and came again`)
   }
 }
 
-export const countBodies = async (world: World, topic: string, queues: number): Promise<Map<string, number>> => {
-  const counts = new Map<string, number>()
-  for (let index = 0; index < queues; index++) {
-    for (const { message } of await readAll(world, topic, index)) {
-      const body = message.body.toString()
-      counts.set(body, (counts.get(body) ?? 0) + 1)
-    }
-  }
-  return counts
-}
-
-/** Exactly once, where retention has not taken it. */
-export const exactlyOnce = async (
-  world: World,
-  topic: string,
-  queues: number,
-  bodies: Iterable<string>,
-): Promise<void> => {
-  const counts = await countBodies(world, topic, queues)
-  for (const [body, count] of counts) if (count > 1) fail(`${topic} has ${head(body)} ${count} times`)
-  if (!world.isWhole) return
-  for (const body of bodies) if (!counts.has(body)) fail(`${topic} has no ${head(body)}`)
-}
-
-const inbox = async (world: World): Promise<void> => {
-  const { model } = world
-  const came = new Set<string>()
-  for (;;) {
-    const delivered = await world.popInbox(200)
-    if (delivered.length === 0) break
-    for (const { message } of delivered) {
-      came.add(message.body.toString())
-    }
-  }
-  for (const body of model.accepted) if (came.has(body)) fail(`${head(body)} was accepted by the inbox and came again`)
-  for (const [body, place] of model.waiting) {
-    if (place >= world.start && !came.has(body)) fail(`${head(body)} is not in the inbox any more`)
-  }
-}
-
 const repeats = async (world: World): Promise<void> => {
-  for (const [slot, { body, place }] of world.model.once) {
-    const once = { of: 'inbox', node: world.broker.node, inbox: INBOX, epoch: world.epoch, way: 'in', slot } as const
+  const { model } = world
+  for (const [slot, { body, place }] of model.once) {
+    const once = {
+      of: 'inbox',
+      node: world.broker.node,
+      inbox: INBOX,
+      epoch: model.inbox.epochs.get(INBOX)!,
+      way: 'in',
+      slot,
+    } as const
     const [stored] = await world.publish([{ topic: 'E', body: Buffer.from(body), properties: {} }], { once })
     if (stored!.place !== place) fail(`the repeat of ${head(body)} was stored again`)
+  }
+}
+
+/** As it was committed or reset last. */
+const offsets = async (world: World): Promise<void> => {
+  const { model, broker } = world
+  model.committing.clear()
+  for (const [key, committed] of model.committed) {
+    const [topic = ''] = key.split('/')
+    const queue = { topic, node: broker.node, index: 0 }
+    const { offset } = await world
+      .run<'queryOffset'>({ kind: 'queryOffset', queue, at: { group: 'c' } })
+      .catch((error: unknown) => {
+        if (Fault.is(error) && (error.code === 'notFound' || error.code === 'topicNotFound')) return { offset: -1 }
+        throw error
+      })
+    if (offset !== committed.sure && !committed.maybe.includes(offset))
+      fail(`${key} was committed to ${committed.sure}, stands at ${offset}`)
+    committed.sure = offset
+    committed.maybe = []
   }
 }
 
@@ -169,19 +115,21 @@ export const verify = async (world: World): Promise<void> => {
   const known = new Set('topics' in listed ? listed.topics.map(({ topic }) => topic) : [])
   for (const topic of model.topics) if (!known.has(topic)) fail(`topic ${topic} is gone`)
   await messages(world, known)
-  for (const [key, committed] of model.committed) {
-    const [topic = ''] = key.split('/')
-    const queue = { topic, node: broker.node, index: 0 }
-    const { offset } = await world.run<'queryOffset'>({ kind: 'queryOffset', queue, at: { group: 'c' } })
-    if (offset < committed) fail(`${key} was committed to ${committed}, stands at ${offset}`)
+  await offsets(world)
+  for (const boxes of [model.inbox, model.shared]) {
+    await openBoxes(world, boxes)
+    await verifyBoxes(world, boxes)
   }
-  await world.openInbox()
-  await inbox(world)
   await repeats(world)
   await held(world, known)
   await site.pass(15_000)
   await site.idle()
   await group(world, known)
+  await verifyOrdered(world)
+  await verifyKeyed(world)
+  await verifyRetained(world)
+  await verifyDoomed(world, known)
+  await verifyWills(world, known)
   if (known.has('D')) await exactlyOnce(world, 'D', 2, model.delayed)
   if (known.has('E')) await exactlyOnce(world, 'E', 2, [])
   if (known.has(`%DLQ%${GROUP}`)) await exactlyOnce(world, `%DLQ%${GROUP}`, 1, model.dead)

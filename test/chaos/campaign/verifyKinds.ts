@@ -1,7 +1,9 @@
 import { Fault, type Half } from '@sluice/core'
+import { fail } from './fail.ts'
 import { DAY, PULLERS } from './kinds.ts'
 import { head } from './model.ts'
-import { countBodies, fail } from './verify.ts'
+import { countBodies } from './queues.ts'
+import { verifyWills } from './wills.ts'
 import type { World } from './world.ts'
 
 const countsOf = async (world: World, known: ReadonlySet<string>, topic: string, queues: number) =>
@@ -65,16 +67,16 @@ export const verifyKinds = async (world: World, known: ReadonlySet<string>): Pro
   await timers(world, known)
 }
 
-/** Forty days later: every message whose day it was is there once, but those that were recalled. */
-export const verifyTimers = async (world: World): Promise<void> => {
+/** Forty days later: every will was heard, every message whose day it was is there once, but those that were recalled. */
+export const verifyEnd = async (world: World): Promise<void> => {
   const { model, broker, site } = world
-  if (model.timers.size === 0) return
   await site.leap(41 * DAY)
   const waiting = async () => (await broker.stats()).delayed
   for (let tries = 0; tries < 500 && (await waiting()) > 0; tries++) {
     await site.pass(100)
     await site.idle()
   }
+  await site.pass(100)
   if ((await waiting()) > 0) fail(`${await waiting()} messages do not come`)
   await world.publish([{ topic: 'last', body: Buffer.alloc(0), properties: {} }])
   const listed = await world.run<'admin'>({ kind: 'admin', action: { do: 'listTopics' } })
@@ -86,4 +88,5 @@ export const verifyTimers = async (world: World): Promise<void> => {
     if (recall === 'done' && times > 0) fail(`${head(body)} was recalled and came`)
     if (recall === 'no' && times === 0) fail(`${head(body)} was to come and did not`)
   }
+  await verifyWills(world, known, true)
 }

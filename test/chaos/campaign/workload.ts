@@ -1,19 +1,26 @@
-import { Fault, type Slot } from '@sluice/core'
+import { type AdminResults, Fault, type Queue, type Slot } from '@sluice/core'
 import { turns } from '@sluice/testkit'
+import { boxOperations } from './boxes.ts'
+import { doomedOperations } from './doomed.ts'
+import { keyedOperations } from './keyed.ts'
 import { kinds } from './kinds.ts'
-import { keyOf } from './model.ts'
+import { type Committed, keyOf } from './model.ts'
+import { orderedOperations } from './ordered.ts'
+import { retainedOperations } from './retained.ts'
+import { willOperations } from './wills.ts'
 import { INBOX, message, TOPICS, type World } from './world.ts'
 
 const publish = async (world: World): Promise<void> => {
   const { random, model } = world
   const urgent = () => (random.chance(0.2) ? { priority: random.int(10) } : {})
   const messages = Array.from({ length: 1 + random.int(4) }, () => message(world, random.pick(TOPICS), urgent()))
-  const bound = model.bound
+  const [isBound, isShared] = [model.inbox.bound.size > 0, model.shared.bound.size > 0]
   const stored = await world.publish(messages)
   stored.forEach(({ queue, offset, place }, at) => {
     const { topic, body } = messages[at]!
     model.tell(topic, queue.index, offset, { body: body.toString(), place })
-    if (bound && topic === 'A' && !model.settling.has(body.toString())) model.waiting.set(body.toString(), place)
+    if (isBound && topic === 'A') model.inbox.published(body.toString(), place)
+    if (isShared && topic === 'B') model.shared.published(body.toString(), place)
   })
 }
 
@@ -57,21 +64,40 @@ const read = async (world: World): Promise<void> => {
   for (const { message: one } of batch) world.model.show(one)
 }
 
+/** By a consumer that keeps its own offsets, or by an operator: forwards and backwards. */
 const commit = async (world: World): Promise<void> => {
   const { model, random } = world
   const topic = random.pick(TOPICS)
   const key = keyOf(topic, 0)
-  // One at a time: a commit may go backwards, and the last one counts.
+  // One at a time: the last one counts.
   if (model.committing.has(key)) return
   model.committing.add(key)
-  const offset = (model.committed.get(key) ?? 0) + random.int(3)
+  const known = model.committed.get(key) ?? { sure: -1, maybe: [] }
+  model.committed.set(key, known)
   const queue = { topic, node: world.broker.node, index: 0 }
   try {
-    await world.run<'commitOffset'>({ kind: 'commitOffset', queue, group: 'c', offset })
-    model.committed.set(key, offset)
+    known.sure = await (random.chance(0.8) ? commitTo(world, queue, known) : reset(world, queue, known))
+    known.maybe = []
   } finally {
     model.committing.delete(key)
   }
+}
+
+const commitTo = async (world: World, queue: Queue, { sure, maybe }: Committed): Promise<number> => {
+  const offset = Math.max(0, sure) + world.random.int(3)
+  maybe.push(offset)
+  await world.run<'commitOffset'>({ kind: 'commitOffset', queue, group: 'c', offset })
+  return offset
+}
+
+/** To what is not below the beginning and not beyond the end: where that is, the answer says. */
+const reset = async (world: World, queue: Queue, { maybe }: Committed): Promise<number> => {
+  const { offset: max } = await world.run<'queryOffset'>({ kind: 'queryOffset', queue, at: 'max' })
+  const offset = world.random.int(max + 1)
+  for (let at = offset; at <= (world.isWhole ? offset : max); at++) maybe.push(at)
+  const action = { do: 'resetOffset', topic: queue.topic, group: 'c', to: { offset }, queue } as const
+  const told = (await world.run<'admin'>({ kind: 'admin', action })) as AdminResults['resetOffset']
+  return told.offsets[0]!.offset
 }
 
 const delayed = async (world: World): Promise<void> => {
@@ -80,35 +106,9 @@ const delayed = async (world: World): Promise<void> => {
   world.model.delayed.add(one.body.toString())
 }
 
-const inbox = async (world: World): Promise<void> => {
-  const { model, random, epoch } = world
-  if (!model.bound) {
-    await world.run<'bind'>({
-      kind: 'bind',
-      inbox: INBOX,
-      epoch,
-      add: [{ pattern: 'A/#', retained: 'skip' }],
-      remove: [],
-    })
-    model.bound = true
-  }
-  const delivered = await world.popInbox(1 + random.int(5))
-  if (delivered.length === 0) return
-  await turns(random.int(4))
-  const some = delivered.slice(0, random.int(delivered.length + 1))
-  for (const { message: one } of some) {
-    model.settling.add(one.body.toString())
-    model.waiting.delete(one.body.toString())
-  }
-  await world.settle(
-    some.map(({ receipt }) => receipt!),
-    { kind: 'accept' },
-  )
-  for (const { message: one } of some) model.accepted.add(one.body.toString())
-}
-
 const once = async (world: World): Promise<void> => {
-  const { model, random, epoch } = world
+  const { model, random } = world
+  const epoch = model.inbox.epochs.get(INBOX)!
   const slot = 1 + random.int(50)
   const place: Slot = { of: 'inbox', node: world.broker.node, inbox: INBOX, epoch, way: 'in', slot }
   const known = model.once.get(slot)
@@ -148,12 +148,16 @@ const operations = [
   read,
   commit,
   delayed,
-  inbox,
-  inbox,
   once,
   topic,
   pass,
   ...kinds,
+  ...boxOperations,
+  ...orderedOperations,
+  ...keyedOperations,
+  ...retainedOperations,
+  ...willOperations,
+  ...doomedOperations,
 ]
 
 /** Nobody has published there yet, or the broker is being closed in good order. */

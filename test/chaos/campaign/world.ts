@@ -9,7 +9,9 @@ import {
   type ReplyTo,
   type Stored,
 } from '@sluice/core'
+import { openBoxes } from './boxes.ts'
 import type { Coverage } from './coverage.ts'
+import { prepareDoomed } from './doomed.ts'
 import { Model } from './model.ts'
 import type { Random } from './random.ts'
 import type { Settings, Site, Subject } from './site.ts'
@@ -31,7 +33,6 @@ export class World {
   /** What went wrong although the broker lived. */
   readonly troubles: string[] = []
   broker!: Subject
-  epoch = 0
   /** Where the log began at the latest: retention may be interrupted, and what it had begun to delete comes back. */
   start = 0
   readonly #settings: Settings
@@ -97,7 +98,7 @@ export class World {
     return delivered
   }
 
-  async popInbox(max: number, inbox = INBOX, epoch = this.epoch): Promise<Delivered[]> {
+  async popInbox(max: number, inbox: string, epoch: number): Promise<Delivered[]> {
     const source = { kind: 'inbox', inbox, epoch } as const
     const reply = await this.run<'pop'>({ kind: 'pop', source, max, invisible: 'session', wait: 0, fifo: false })
     const delivered = [...reply.batch]
@@ -110,18 +111,32 @@ export class World {
     return this.run<'settle'>({ kind: 'settle', receipts, outcome })
   }
 
-  async openInbox(): Promise<void> {
-    this.epoch = await this.openBox(INBOX)
+  /** Settled, as far as one is told. */
+  async accept(delivered: readonly Delivered[]): Promise<void> {
+    if (delivered.length === 0) return
+    const { model } = this
+    for (const { message } of delivered) model.unsure.add(message.body.toString())
+    const receipts = delivered.map(({ receipt }) => receipt!)
+    const { failed } = await this.settle(receipts, { kind: 'accept' })
+    const refused = new Set(failed.map(({ at }) => at))
+    delivered.forEach(({ message: { topic, queue, offset } }, at) => {
+      if (!refused.has(at)) model.settle(topic, queue.index, offset)
+    })
   }
 
-  async openBox(inbox: string, fresh = false): Promise<number> {
-    return (await this.run<'open'>({ kind: 'open', inbox, fresh, expiry: 10 ** 12 })).epoch
+  async openInboxes(): Promise<void> {
+    for (const boxes of [this.model.inbox, this.model.shared]) await openBoxes(this, boxes)
+  }
+
+  async openBox(inbox: string): Promise<number> {
+    return (await this.run<'open'>({ kind: 'open', inbox, fresh: false, expiry: 10 ** 12 })).epoch
   }
 
   /** Once, in the first life. */
   async prepare(): Promise<void> {
     const spec = { group: GROUP, fifo: false, maxAttempts: ATTEMPTS, backoff: [1000] }
     await this.run<'admin'>({ kind: 'admin', action: { do: 'putGroup', spec } })
+    await prepareDoomed(this)
   }
 }
 

@@ -7,7 +7,7 @@ import type { Coverage } from '../campaign/coverage.ts'
 import { Random } from '../campaign/random.ts'
 import type { Settings } from '../campaign/site.ts'
 import { verify } from '../campaign/verify.ts'
-import { verifyTimers } from '../campaign/verifyKinds.ts'
+import { verifyEnd } from '../campaign/verifyKinds.ts'
 import { work } from '../campaign/workload.ts'
 import { World } from '../campaign/world.ts'
 import { acts, type Death } from './mortal.ts'
@@ -87,14 +87,14 @@ export const liveThrough = async (seed: number, kills: number, cache: string, co
     await world.open()
     await world.prepare()
     while (unanswered.length < kills) {
-      await world.openInbox()
+      await world.openInboxes()
       const open = await liveAndDie(world, site)
       // One that left nobody without an answer is none.
       if (open > 0) unanswered.push(open)
       await turns(10)
       await comeBack(world, site)
     }
-    await verifyTimers(world)
+    await verifyEnd(world)
     await world.broker.close()
     return { unanswered, failure: undefined }
   } catch (error) {

@@ -3,7 +3,7 @@ import { Coverage } from '../campaign/coverage.ts'
 import { Random } from '../campaign/random.ts'
 import type { Settings } from '../campaign/site.ts'
 import { verify } from '../campaign/verify.ts'
-import { verifyTimers } from '../campaign/verifyKinds.ts'
+import { verifyEnd } from '../campaign/verifyKinds.ts'
 import { work } from '../campaign/workload.ts'
 import { World } from '../campaign/world.ts'
 import { type Faults, PowerIsOff } from './disk.ts'
@@ -33,13 +33,13 @@ export const runSeed = async (
     await world.open()
     await world.prepare()
     for (let life = 1 + random.int(3); life > 0; life--) {
-      await world.openInbox()
+      await world.openInboxes()
       await work(world, 15 + random.int(45))
       if (random.chance(0.3)) await closeAndOpen(world)
       await cutAndOpen(world, site)
       await verify(world)
     }
-    await verifyTimers(world)
+    await verifyEnd(world)
     await world.broker.close()
     return undefined
   } catch (error) {
@@ -61,7 +61,7 @@ const cutAndOpen = async (world: World, site: DiskSite): Promise<void> => {
   await turns(random.int(8))
   const { delayed } = await world.broker.stats()
   site.cut()
-  model.unleaseAll()
+  model.forgetHeld()
   // The power may go again while the broker comes back.
   for (let again = random.chance(0.2); again; again = random.chance(0.3)) {
     const opening = world.open()

@@ -1,0 +1,3 @@
+export const fail = (text: string): never => {
+  throw new Error(text)
+}
