@@ -229,14 +229,19 @@ class LogBroker implements Broker {
   execute<K extends Kind>(node: string, command: CommandOf<K>, context: Context): Promise<ReplyTo<K>> {
     if (this.#closed) return Promise.reject(new Fault('unavailable', 'the broker is closed'))
     if (node !== this.node) return Promise.reject(new Fault('unavailable', `no node ${node}`, { node }))
-    // What may wait for long costs no promise more than it must.
-    if (command.kind === 'pop') return this.#pop(command as CommandOf<'pop'>, context) as Promise<ReplyTo<K>>
-    return this.#dispatch(command as CommandOf<Exclude<Kind, 'pop'>>, context) as Promise<ReplyTo<K>>
+    try {
+      return Promise.resolve(this.#dispatch(command as CommandOf<Kind>, context) as ReplyTo<K>)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
-  async #dispatch(command: CommandOf<Exclude<Kind, 'pop'>>, context: Context): Promise<ReplyTo<Kind>> {
+  /** What comes often, and what may wait for long, costs no promise more than it must. */
+  #dispatch(command: CommandOf<Kind>, context: Context): ReplyTo<Kind> | Promise<ReplyTo<Kind>> {
     const core = this.#core
     switch (command.kind) {
+      case 'pop':
+        return this.#pop(command, context)
       case 'publish':
         if (command.accepts && command.accepts.length > 0) return publishAndAccept(core, command, context)
         return command.once ? publishOnce(core, command, context) : publish(core, command, context)

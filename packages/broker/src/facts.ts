@@ -12,6 +12,8 @@ export interface Facts {
   readonly timed: boolean
   readonly expires: boolean
   readonly retain: boolean
+  /** Of a transaction that waits for its decision. */
+  readonly half: boolean
 }
 
 export const factsOf = (message: Message): Facts =>
@@ -26,6 +28,7 @@ export const factsOf = (message: Message): Facts =>
         timed: message.deliverAt !== undefined,
         expires: message.expiresAt !== undefined,
         retain: message.retain === true,
+        half: message.half !== undefined,
       }
 
 type Found = { -readonly [K in keyof Facts]: Facts[K] }
@@ -44,6 +47,7 @@ export const factsOfPacked = (packed: Buffer): Facts => {
     timed: false,
     expires: false,
     retain: false,
+    half: false,
   }
   let more = false
   const { length } = packed
@@ -97,6 +101,9 @@ const take = (found: Found, packed: Buffer, name: string, from: number, to: numb
       return false
     case names.retain:
       found.retain = packed.toString('utf8', from, to) === 'true'
+      return false
+    case system.half:
+      found.half = packed.toString('latin1', from, to) === 'true'
       return false
     default:
       return name === names.more

@@ -154,8 +154,8 @@ export const publishOne = (
   const facts = factsOf(message)
   const at = deliverAt(message, facts, core.clock.now())
   const { spec } = topicOrNew(core, message.topic)
-  if (spec.type !== 'mixed') checkType(message, facts, spec, into !== undefined && into.index >= 0, at)
-  return message.half ? hide(core, message, into, facts, more) : place(core, message, into, more, facts)
+  if (spec.type !== 'mixed') checkType(facts, spec, into !== undefined && into.index >= 0, at)
+  return facts.half ? hide(core, message, into, facts, more) : place(core, message, into, more, facts)
 }
 
 /** In a queue now, or in the log alone until its time. */
@@ -270,9 +270,9 @@ export const tryOne = (
   const facts = factsOf(message)
   const at = deliverAt(message, facts, core.clock.now())
   const topic = topicOrNew(core, message.topic)
-  if (topic.spec.type !== 'mixed') checkType(message, facts, topic.spec, into !== undefined && into.index >= 0, at)
+  if (topic.spec.type !== 'mixed') checkType(facts, topic.spec, into !== undefined && into.index >= 0, at)
   if (into) queueOf(topic, facts, into)
-  if (message.half) checkHalves(core, before.halves++)
+  if (facts.half) checkHalves(core, before.halves++)
   else if (at !== undefined && at > core.clock.now()) checkDelayed(core, before.delayed++)
 }
 
@@ -304,28 +304,24 @@ export const moreOf = ({ group }: CommandOf<'publish'>, { session }: Context): A
 })
 
 /** All messages of a command; a refusal of one does not stop the others. */
-export const publish = async (
-  core: Core,
-  command: CommandOf<'publish'>,
-  context: Context,
-): Promise<Replies['publish']> => {
-  if (command.messages.length > MESSAGES_MAX) throw new Fault('limit', `over ${MESSAGES_MAX} messages in one command`)
+export const publish = (core: Core, command: CommandOf<'publish'>, context: Context): Promise<Replies['publish']> => {
+  const { messages, into } = command
+  if (messages.length > MESSAGES_MAX) throw new Fault('limit', `over ${MESSAGES_MAX} messages in one command`)
   const more = moreOf(command, context)
   const { log } = core
   log.admit()
+  const stored: (Stored | Fault)[] = []
   let appended = false
-  const stored = command.messages.map((message) => {
+  for (const message of messages) {
     try {
-      const one = publishOne(core, message, command.into, more)
+      stored.push(publishOne(core, message, into, more))
       appended = true
-      return one
     } catch (error) {
-      return refusal(error)
+      stored.push(refusal(error))
     }
-  })
-  if (command.oneway) return { stored: [] }
-  if (appended) await log.done()
-  return { stored }
+  }
+  if (command.oneway) return Promise.resolve({ stored: [] })
+  return appended ? log.done().then(() => ({ stored })) : Promise.resolve({ stored })
 }
 
 /** What a client did wrong is its answer; what we did wrong, and a disk that fails, ends the command. */

@@ -1,4 +1,4 @@
-import { Fault, type Message, type Queue, type TopicSpec, type TopicType } from '@sluice/core'
+import { Fault, type Queue, type TopicSpec, type TopicType } from '@sluice/core'
 import type { Facts } from './facts.ts'
 import type { Touched } from './log.ts'
 import { QueueIndex } from './queueIndex.ts'
@@ -112,8 +112,8 @@ export class TopicState {
 }
 
 /** What a message is, by what it asks for. */
-const typeOf = (message: Message, facts: Facts, spec: TopicSpec, deliverAt: number | undefined): TopicType => {
-  if (message.half) return 'transaction'
+const typeOf = (facts: Facts, spec: TopicSpec, deliverAt: number | undefined): TopicType => {
+  if (facts.half) return 'transaction'
   if (deliverAt !== undefined) return 'delay'
   if (facts.group !== undefined) return 'fifo'
   if (facts.priority !== undefined) return 'priority'
@@ -125,13 +125,12 @@ const typeOf = (message: Message, facts: Facts, spec: TopicSpec, deliverAt: numb
  * @throws Fault 'conflict' about 'type'
  */
 export const checkType = (
-  message: Message,
   facts: Facts,
   spec: TopicSpec,
   chosenQueue: boolean,
   deliverAt: number | undefined,
 ): void => {
-  const type = typeOf(message, facts, spec, deliverAt)
+  const type = typeOf(facts, spec, deliverAt)
   if (type === spec.type) return
   // A producer that chooses the queue itself keeps its order itself.
   if (spec.type === 'fifo' && type === 'normal' && chosenQueue) return

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { systemClock } from './clock.ts'
+import { onceATurn, systemClock } from './clock.ts'
 
 describe('the system clock', () => {
   beforeEach(() => void vi.useFakeTimers())
@@ -43,4 +43,13 @@ describe('the system clock', () => {
     vi.advanceTimersByTime(1_000)
     expect(calls).toBe(3)
   })
+})
+
+it('reads a time once a turn', async () => {
+  let time = 0
+  const now = onceATurn(() => ++time)
+  expect([now(), now()]).toEqual([1, 1])
+  const later = Promise.resolve().then(() => now())
+  expect(now()).toBe(1)
+  expect([await later, now()]).toEqual([2, 3])
 })

@@ -1,4 +1,4 @@
-import type { Clock, Interceptor, Limits, Router, Wheel } from '@sluice/core'
+import { type Clock, type Interceptor, type Limits, onceATurn, type Router, type Wheel } from '@sluice/core'
 import type { Meter } from './measure.ts'
 import { route } from './route.ts'
 import { type Tracer, trace } from './trace.ts'
@@ -35,7 +35,7 @@ const pass: Interceptor = (next) => next
  */
 export const governance = (g: Governance): Interceptor[] => [
   trace(g.tracer),
-  underway({ meter: g.meter, limits: g.limits, wheel: g.wheel, clock: g.clock, now: () => performance.now() }),
+  underway({ meter: g.meter, limits: g.limits, wheel: g.wheel, clock: g.clock, now: onceATurn(() => performance.now()) }),
   g.tenancy ?? pass,
   g.authorize ?? pass,
   g.quota ?? pass,
