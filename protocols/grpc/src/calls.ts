@@ -1,5 +1,5 @@
 import { type Context, Fault, type Gateway, type Ms, type Principal, type TopicInfo } from '@sluice/core'
-import type { Client, Clients } from './conversation.ts'
+import type { Client, Clients } from './clients.ts'
 import type { Exchange } from './exchange.ts'
 import { ok } from './faults.ts'
 import type { Groups } from './groups.ts'
@@ -29,6 +29,9 @@ export interface Asker {
 }
 
 export type Unary<Request> = (request: Request, asker: Asker, hall: Hall) => Promise<{ readonly status: Status }>
+
+/** Answers in parts, and ends the call. */
+export type Poll<Request> = (request: Request, asker: Asker, hall: Hall) => Promise<void>
 
 const PATIENCE: Ms = 5_000
 

@@ -1,53 +1,130 @@
-import { constants, type ServerHttp2Stream } from 'node:http2'
-import type { EpochMs } from '@sluice/core'
+import { type Connection, type EpochMs, Fault, type Peer } from '@sluice/core'
+import type { Gate } from './gate.ts'
+import type { Fields } from './http2/hpack.ts'
+import { Messages, type Packed, PREFIX_BYTES, unpack } from './messages.ts'
+import { deadlineOf } from './timeouts.ts'
 
-/** How its HTTP/2 stream ended: whether everything that was said has left for a peer that still wanted it. */
+/** Statuses of gRPC itself, for what is no request of the service at all. */
+export const grpcStatus = {
+  OK: 0,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  RESOURCE_EXHAUSTED: 8,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+} as const
+
+/** How its stream ended: whether everything that was said has left for a peer that still wanted it. */
 export type Ending = 'whole' | 'broken'
 
-export interface ExchangeOwner {
-  /** Started or stopped being work. */
+/** One method of a service. */
+export interface Method {
+  /** As long as its client: telemetry, a health watch. Never work. */
+  readonly lasting: boolean
+  /** Served when its stream opens, and then reads messages; the others are served with their one whole request. */
+  readonly reads: boolean
+  /** @throws anything that is no message */
+  decode(bytes: Buffer): object
+  encode(message: object): Uint8Array
+  serve(exchange: Exchange, request: object): void
+}
+
+/** The stream of HTTP/2 that a call came on. */
+export interface Channel {
+  /** Headers of the answer. */
+  respond(): void
+  /** A message. `written`: it has left under the peer's flow control. */
+  write(message: Uint8Array, written?: () => void): void
+  /** Headers, a message, and the end with OK. */
+  reply(message: Uint8Array): void
+  /** Ends our half with a status; without headers before it, it is all there is. */
+  finish(status: number, text: string): void
+  /** CANCEL. */
+  reset(): void
+  /** Whether the peer may go on sending. */
+  flow(open: boolean): void
+}
+
+/** The connection of a call. */
+export interface Place extends Pick<Connection, 'state' | 'goAway'> {
+  readonly peer: Peer
+  readonly gone: Promise<void>
+  /** Calls that are worked on: `limits.inflight`. */
+  readonly gate: Gate
+  /** A call of it started or stopped being work. */
   worked(change: 1 | -1): void
   /** Bytes of a request that is not worked on yet came, or are not held any more. */
-  held(change: number): void
+  held(change: number, exchange: Exchange): void
+  /** Resolves when the peer's system has what was said. False: its connection is gone instead. */
+  taken(): Promise<boolean>
+  /** What went wrong is ours to mend. */
+  report(error: unknown): void
+}
+
+export interface Opening {
+  readonly method: Method
+  readonly fields: Fields
+  readonly channel: Channel
+  readonly place: Place
+  readonly now: EpochMs
+  /** Bytes of one message. */
+  readonly max: number
 }
 
 /**
- * One HTTP/2 stream: a call, or one that lasts as long as its client (telemetry, a health watch). Work until its stream is
- * closed, that is until the answer has left, but for polls that wait and for those that last.
+ * One call, or a stream that lasts as long as its client. Work until its stream is closed, that is until the answer has
+ * left, but for polls that wait and for those that last.
  */
 export class Exchange {
-  readonly stream: ServerHttp2Stream
-  readonly lasting: boolean
+  readonly method: Method
+  readonly place: Place
   readonly since: EpochMs
-  readonly ended: Promise<Ending>
+  /** The client's; Infinity: none that matters. */
+  readonly deadline: EpochMs
   /** Set while the answer waits for the peer to take some of it. */
   stalledSince: EpochMs | undefined
   /** Ends our half of a stream that lasts. */
   finish: (() => void) | undefined
   /** Says on the stream that its connection is asked to leave, where there is a word for it. */
   leave: (() => void) | undefined
-  readonly #owner: ExchangeOwner
+  readonly #fields: Fields
+  readonly #channel: Channel
+  readonly #max: number
+  readonly #messages: Messages
+  readonly #queue: Packed[] = []
+  #wake: (() => void) | undefined
+  #leaving: (() => void) | undefined
   #held = 0
+  /** The request has come in full. */
   #asked = false
-  #over = false
+  #responded = false
+  #finished = false
+  #ending: Ending | undefined
+  #onEnd: ((ending: Ending) => void)[] | undefined
   #parked: AbortController | undefined
 
-  constructor(stream: ServerHttp2Stream, lasting: boolean, since: EpochMs, owner: ExchangeOwner) {
-    this.stream = stream
-    this.lasting = lasting
-    this.since = since
-    this.#owner = owner
-    if (!lasting) owner.worked(1)
-    stream.on('data', (chunk: Buffer) => this.#hold(chunk.length))
-    this.ended = new Promise((resolve) => {
-      stream.once('close', () => {
-        this.#over = true
-        this.taken()
-        this.#parked?.abort()
-        if (!lasting && !this.#parked) owner.worked(-1)
-        resolve(stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR ? 'whole' : 'broken')
-      })
-    })
+  constructor({ method, fields, channel, place, now, max }: Opening) {
+    this.method = method
+    this.#fields = fields
+    this.place = place
+    this.since = now
+    this.deadline = deadlineOf(this.header('grpc-timeout'), now)
+    this.#channel = channel
+    this.#max = max
+    this.#messages = new Messages(max)
+    if (!method.lasting) place.worked(1)
+  }
+
+  /** Once it can be found by its stream. */
+  begin(): void {
+    if (this.method.reads) this.method.serve(this, {})
+  }
+
+  /** The first value of this name among the request's headers. */
+  header(name: string): string | undefined {
+    const fields = this.#fields
+    for (let at = 0; at < fields.length; at += 2) if (fields[at] === name) return fields[at + 1]
+    return undefined
   }
 
   /** Whether the request has not come in full. */
@@ -55,30 +132,161 @@ export class Exchange {
     return !this.#asked
   }
 
+  /** Whether polls may be answered at once: it waits for messages. */
+  get parked(): boolean {
+    return this.#parked !== undefined
+  }
+
   /** Whether nobody waits for the answer any more. */
   get over(): boolean {
-    return this.#over
+    return this.#ending !== undefined
   }
 
-  /** The request has come in full. */
-  asked(): void {
-    this.#asked = true
+  get ended(): Promise<Ending> {
+    return new Promise((resolve) => this.whenEnded(resolve))
   }
+
+  whenEnded(tell: (ending: Ending) => void): void {
+    if (this.#ending) tell(this.#ending)
+    else (this.#onEnd ??= []).push(tell)
+  }
+
+  // ── What the stream brings ──────────────────────────────────────────────────────────────────
+
+  data(chunk: Buffer): void {
+    if (this.#finished || this.over) return
+    this.#held += chunk.length
+    this.place.held(chunk.length, this)
+    try {
+      this.#messages.add(chunk, this.#push)
+    } catch (error) {
+      this.#broken(error)
+    }
+  }
+
+  readonly #push = (message: Packed): void => {
+    this.#queue.push(message)
+    if (!this.method.reads) return
+    this.#channel.flow(false)
+    this.#wake?.()
+  }
+
+  /** The client ended its half. */
+  half(): void {
+    this.#asked = true
+    if (this.#finished || this.over) return
+    if (this.method.reads) return this.#wake?.()
+    const [message, ...more] = this.#queue
+    if (!message || more.length > 0 || this.#messages.held > 0) {
+      return this.refuse(grpcStatus.UNIMPLEMENTED, 'a request of one message')
+    }
+    if (message.compressed) void this.#unpacked(message)
+    else this.#serve(message.bytes)
+  }
+
+  /** The stream is closed. */
+  closed(ending: Ending): void {
+    if (this.#ending) return
+    this.#ending = ending
+    this.taken()
+    this.#wake?.()
+    this.#leaving?.()
+    const { lasting } = this.method
+    if (this.#parked) this.#parked.abort()
+    else if (!lasting) this.place.worked(-1)
+    for (const tell of this.#onEnd ?? []) tell(ending)
+  }
+
+  // ── What the call does ──────────────────────────────────────────────────────────────────────
 
   /** The request is worked on: its bytes count no more as waiting. */
-  taken(): void {
-    this.#asked = true
-    this.#owner.held(-this.#held)
-    this.#held = 0
+  taken(bytes = this.#held): void {
+    if (bytes === 0) return
+    this.#held -= bytes
+    this.place.held(-bytes, this)
+  }
+
+  /** Messages of a stream one after another, the next not read before. Until the client ends it, or it breaks. */
+  async each<Request>(take: (request: Request) => void | Promise<void>): Promise<void> {
+    for (;;) {
+      const message = this.#queue.shift()
+      if (message) {
+        this.taken(Math.min(this.#held, message.bytes.length + PREFIX_BYTES))
+        const request = await this.#decoded(message)
+        if (!request) return
+        await take(request as Request)
+        continue
+      }
+      if (this.#asked || this.over || this.#finished) return
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        this.#channel.flow(true)
+      })
+      this.#wake = undefined
+    }
+  }
+
+  /** Headers alone. */
+  respond(): void {
+    if (this.#responded || this.over) return
+    this.#responded = true
+    this.#channel.respond()
+  }
+
+  /** False: nobody waits for it. `written`: it has left under the peer's flow control. */
+  write(message: object, written?: () => void): boolean {
+    const bytes = this.#encoded(message)
+    if (!bytes) return false
+    this.respond()
+    this.#channel.write(bytes, written)
+    return true
+  }
+
+  /** The answer of a call that has one message. */
+  reply(message: object): void {
+    const bytes = this.#encoded(message)
+    if (!bytes) return
+    this.#finished = true
+    this.#channel.reply(bytes)
+  }
+
+  #encoded(message: object): Uint8Array | undefined {
+    if (this.#finished || this.over) return undefined
+    try {
+      return this.method.encode(message)
+    } catch (error) {
+      this.place.report(error)
+      this.refuse(grpcStatus.INTERNAL, 'internal error')
+      return undefined
+    }
+  }
+
+  /** Resolves when it has left, or nobody waits for it any more. One at a time. */
+  written(message: object): Promise<void> {
+    return new Promise((resolve) => {
+      this.#leaving = resolve
+      if (!this.write(message, resolve)) resolve()
+    })
+  }
+
+  end(): void {
+    this.refuse(grpcStatus.OK, '')
+  }
+
+  /** Ends the call with a status of gRPC itself. */
+  refuse(status: number, text: string): void {
+    if (this.#finished || this.over) return
+    this.#finished = true
+    this.#channel.finish(status, text)
   }
 
   /** A poll waits for messages: no work until `resumed`. The signal: woken by a drain, or nobody waits any more. */
   park(): AbortSignal {
     const parked = new AbortController()
-    if (this.#over) parked.abort()
+    if (this.over) parked.abort()
     else {
       this.#parked = parked
-      this.#owner.worked(-1)
+      this.place.worked(-1)
     }
     return parked.signal
   }
@@ -86,7 +294,7 @@ export class Exchange {
   resumed(): void {
     if (!this.#parked) return
     this.#parked = undefined
-    if (!this.#over) this.#owner.worked(1)
+    if (!this.over) this.place.worked(1)
   }
 
   /** Answers a parked poll now. */
@@ -94,13 +302,51 @@ export class Exchange {
     this.#parked?.abort()
   }
 
-  cancel(code: number = constants.NGHTTP2_CANCEL): void {
-    if (!this.stream.closed) this.stream.close(code)
+  cancel(): void {
+    if (!this.over) this.#channel.reset()
   }
 
-  #hold(bytes: number): void {
-    if (this.lasting || this.#asked) return
-    this.#held += bytes
-    this.#owner.held(bytes)
+  // ── Requests ────────────────────────────────────────────────────────────────────────────────
+
+  #serve(bytes: Buffer): void {
+    let request: object
+    try {
+      request = this.method.decode(bytes)
+    } catch {
+      return this.refuse(grpcStatus.INTERNAL, 'the request is no message of its type')
+    }
+    this.method.serve(this, request)
+  }
+
+  async #unpacked(message: Packed): Promise<void> {
+    const bytes = await this.#plain(message)
+    if (bytes && !this.over) this.#serve(bytes)
+  }
+
+  async #decoded(message: Packed): Promise<object | undefined> {
+    const bytes = message.compressed ? await this.#plain(message) : message.bytes
+    if (!bytes) return undefined
+    try {
+      return this.method.decode(bytes)
+    } catch {
+      this.refuse(grpcStatus.INTERNAL, 'the request is no message of its type')
+      return undefined
+    }
+  }
+
+  async #plain(message: Packed): Promise<Buffer | undefined> {
+    try {
+      return await unpack(message, this.header('grpc-encoding'), this.#max)
+    } catch (error) {
+      this.#broken(error)
+      return undefined
+    }
+  }
+
+  #broken(error: unknown): void {
+    const { code, message } = Fault.from(error)
+    if (code === 'tooLarge') this.refuse(grpcStatus.RESOURCE_EXHAUSTED, message)
+    else if (code === 'unsupported') this.refuse(grpcStatus.UNIMPLEMENTED, message)
+    else this.refuse(grpcStatus.INTERNAL, message)
   }
 }

@@ -7,11 +7,11 @@ export class Gate {
     this.#free = places
   }
 
-  /** Resolves with the place; each is followed by one `leave`. */
-  enter(): Promise<void> {
+  /** Resolves with the place, or has it at once; each is followed by one `leave`. */
+  enter(): Promise<void> | undefined {
     if (this.#free > 0) {
       this.#free--
-      return Promise.resolve()
+      return undefined
     }
     return new Promise((resolve) => this.#waiting.push(resolve))
   }

@@ -1,5 +1,4 @@
-import { type ServerUnaryCall, type ServerWritableStream, type sendUnaryData, status } from '@grpc/grpc-js'
-import type { Exchange } from './exchange.ts'
+import { type Exchange, grpcStatus } from './exchange.ts'
 
 interface HealthRequest {
   readonly service?: string
@@ -8,29 +7,23 @@ interface HealthRequest {
 const services: ReadonlySet<string> = new Set(['', 'apache.rocketmq.v2.MessagingService'])
 
 /** What a probe is told on this connection: it serves until it is asked to leave. */
-const saidOf = (serving: boolean) => ({ status: serving ? 'SERVING' : 'NOT_SERVING' })
+const said = (serving: boolean) => ({ status: serving ? 'SERVING' : 'NOT_SERVING' })
+const saidOf = ({ place }: Exchange) => said(place.state === 'serving')
 
 /** `grpc.health.v1.Health`. Nobody needs a name or a key to ask. */
-export const health = (placeOf: (call: object) => { readonly serving: boolean; readonly exchange: Exchange }) => ({
-  Check(call: ServerUnaryCall<HealthRequest, object>, done: sendUnaryData<object>): void {
-    const { serving, exchange } = placeOf(call)
-    exchange.taken()
-    if (!services.has(call.request.service ?? '')) done({ code: status.NOT_FOUND, details: 'unknown service' })
-    else done(null, saidOf(serving))
+export const health = {
+  Check(exchange: Exchange, { service = '' }: HealthRequest): void {
+    if (!services.has(service)) return exchange.refuse(grpcStatus.NOT_FOUND, 'unknown service')
+    exchange.reply(saidOf(exchange))
   },
-  List(call: ServerUnaryCall<object, object>, done: sendUnaryData<object>): void {
-    const { serving, exchange } = placeOf(call)
-    exchange.taken()
-    done(null, { statuses: Object.fromEntries([...services].map((name) => [name, saidOf(serving)])) })
+  List(exchange: Exchange): void {
+    exchange.reply({ statuses: Object.fromEntries([...services].map((name) => [name, saidOf(exchange)])) })
   },
   /** Says it now and when it changes, which is once, before the stream ends with its connection. */
-  Watch(call: ServerWritableStream<HealthRequest, object>): void {
-    const { serving, exchange } = placeOf(call)
-    const known = services.has(call.request.service ?? '')
-    exchange.taken()
-    exchange.finish = () => call.end()
-    exchange.leave = () => known && call.write(saidOf(false))
-    call.on('error', () => undefined)
-    call.write(known ? saidOf(serving) : { status: 'SERVICE_UNKNOWN' })
+  Watch(exchange: Exchange, { service = '' }: HealthRequest): void {
+    const known = services.has(service)
+    exchange.finish = () => exchange.end()
+    exchange.leave = () => known && exchange.write(said(false))
+    exchange.write(known ? saidOf(exchange) : { status: 'SERVICE_UNKNOWN' })
   },
-})
+}

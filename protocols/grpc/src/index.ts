@@ -1,7 +1,6 @@
 import { checkOptions, type Protocol } from '@sluice/core'
-import { GrpcServer } from './server.ts'
-
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+import { PREFACE } from './codec.ts'
+import { startServer } from './server.ts'
 
 /** RocketMQ's v2 service over gRPC, on HTTP/2 with prior knowledge. */
 export const grpc = (options: object = {}): Protocol => {
@@ -14,7 +13,7 @@ export const grpc = (options: object = {}): Protocol => {
       if (!head.subarray(0, length).equals(PREFACE.subarray(0, length))) return false
       return length === PREFACE.length ? true : undefined
     },
-    start: (gateway) => new GrpcServer(gateway),
+    start: startServer,
   }
 }
 

@@ -4,9 +4,9 @@ import { fakeGateway, fakePeer, socketPair } from '@sluice/testkit'
 import { describe, expect, it } from 'vitest'
 import grpc from './index.ts'
 
-const loaded = () => Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('grpc-js'))
+const loaded = () => Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('protobufjs'))
 
-describe('grpc-js', () => {
+describe('the protobuf library', () => {
   it('is not loaded before the first connection, and serves that one', async () => {
     const gateway = fakeGateway({ clock: systemClock })
     const server = await grpc().start(gateway)

@@ -1,5 +1,5 @@
 import { Fault, type Gateway, type Notice, type StoredMessage, splitPath } from '@sluice/core'
-import type { Client } from './conversation.ts'
+import type { Client } from './clients.ts'
 import { fromDelivered } from './translate.ts'
 import type { TelemetryCommand, WireMessage } from './wire.ts'
 

@@ -1,6 +1,5 @@
-import type { ServerWritableStream } from '@grpc/grpc-js'
 import { type CommandOf, Fault, losses, type Offset, type Queue, type Start } from '@sluice/core'
-import { type Asker, contextOf, type Hall, type Unary } from './calls.ts'
+import { type Asker, contextOf, type Hall, type Poll, type Unary } from './calls.ts'
 import { noMessage, ok } from './faults.ts'
 import { Answer, polled } from './receive.ts'
 import { checkGroup, checkTopic } from './rules.ts'
@@ -69,14 +68,12 @@ export const startOf = ({ query_offset_policy: policy, timestamp }: OffsetReques
 const offsetAt = async (queue: Queue, at: Start | { group: string }, asker: Asker, { gateway, ...hall }: Hall) =>
   (await gateway.handle({ kind: 'queryOffset', queue, at }, contextOf(asker, { gateway, ...hall }))).offset
 
-type Stream = ServerWritableStream<PullMessageRequest, PullMessageResponse>
-
 /** PullMessage: status, messages without receipts, and where to go on, which is said with a refused offset as well. */
-export const pullMessage = async (stream: Stream, asker: Asker, hall: Hall): Promise<void> => {
-  const answer = new Answer<PullMessageResponse>(stream, asker.exchange, hall.gateway.clock)
+export const pullMessage: Poll<PullMessageRequest> = async (request, asker, hall) => {
+  const answer = new Answer<PullMessageResponse>(asker.exchange, hall.gateway.clock)
   try {
-    const read = toRead(stream.request, asker, hall)
-    const reply = await polled(asker, hall, read)
+    const read = toRead(request, asker, hall)
+    const reply = await polled(asker, hall, read, () => [{ status: noMessage }, { next_offset: read.from.offset }])
     const { offset } = read.from
     const outside = reply !== undefined && (offset < reply.min || offset > reply.max)
     const delivered = reply ? [...reply.batch] : []
@@ -86,7 +83,7 @@ export const pullMessage = async (stream: Stream, asker: Asker, hall: Hall): Pro
       for (const field of losses(one.message, 'grpc')) {
         hall.gateway.lost(one.message.via ?? 'remoting', 'grpc', field)
       }
-      const topic = stream.request.message_queue?.topic ?? { name: one.message.topic }
+      const topic = request.message_queue?.topic ?? { name: one.message.topic }
       if (!(await answer.write({ message: fromDelivered(one, topic) }, one.message.body.length))) break
     }
     await answer.write({ next_offset: reply?.next ?? offset })

@@ -1,13 +1,10 @@
-import type { ServerWritableStream } from '@grpc/grpc-js'
 import { type CommandOf, type Delivered, Fault, losses, type Receipt, type ReplyTo, waitOf } from '@sluice/core'
-import { type Asker, contextOf, type Hall } from './calls.ts'
+import { type Asker, contextOf, type Hall, type Poll } from './calls.ts'
 import type { Exchange } from './exchange.ts'
 import { noMessage, ok } from './faults.ts'
 import { checkGroup } from './rules.ts'
 import { fromDelivered, sealed, toPop } from './translate.ts'
 import { fromMs, type ReceiveMessageRequest, type ReceiveMessageResponse } from './wire.ts'
-
-type Stream = ServerWritableStream<ReceiveMessageRequest, ReceiveMessageResponse>
 
 /** Bytes that are written before the peer has taken any; one message more may be on its way. */
 const WINDOW_BYTES = 64 * 1024
@@ -17,23 +14,27 @@ const POLL_PATIENCE = 5_000
  * ReceiveMessage: status, messages, time of delivery, in that order; each of them is looked for by some client, and an
  * answer without a status is a failure to all. What did not leave whole goes back to the group at once.
  */
-export const receiveMessage = async (stream: Stream, asker: Asker, hall: Hall): Promise<void> => {
+export const receiveMessage: Poll<ReceiveMessageRequest> = async (request, asker, hall) => {
   const { gateway } = hall
-  const answer = new Answer<ReceiveMessageResponse>(stream, asker.exchange, gateway.clock)
+  const { exchange } = asker
+  const answer = new Answer<ReceiveMessageResponse>(exchange, gateway.clock)
   let delivered: readonly Delivered[] = []
   try {
-    delivered = await poll(stream.request, asker, hall)
+    delivered = await poll(request, asker, hall)
     await answer.write({ status: delivered.length > 0 ? ok : noMessage })
     for (const one of delivered) {
-      if (!(await answer.write(messageOf(one, stream.request, hall), one.message.body.length))) break
+      if (!(await answer.write(messageOf(one, request, hall), one.message.body.length))) break
     }
   } catch (error) {
     await answer.write({ status: hall.refuse(error) })
   }
   await answer.write({ delivery_timestamp: fromMs(gateway.clock.now()) })
   answer.end()
-  if ((await asker.exchange.ended) === 'broken') await giveBack(delivered, asker, hall)
+  if (delivered.length > 0 && !(await arrived(answer, exchange))) await giveBack(delivered, asker, hall)
 }
+
+const arrived = async (answer: Answer<ReceiveMessageResponse>, exchange: Exchange): Promise<boolean> =>
+  !answer.cut && (await exchange.ended) === 'whole' && exchange.place.taken()
 
 const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): Promise<readonly Delivered[]> => {
   const { client, left, told } = asker
@@ -45,7 +46,7 @@ const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): P
   const pop = toPop(request, { ...help, limits: hall.gateway.limits })
   if (told) pop.wait = 0
   try {
-    return [...((await polled(asker, hall, pop))?.batch ?? [])]
+    return [...((await polled(asker, hall, pop, () => nothing(hall)))?.batch ?? [])]
   } catch (error) {
     // The client asked by another gateway meanwhile: the next poll opens its inbox anew.
     if (lite) client.forgetInbox(name)
@@ -53,13 +54,26 @@ const poll = async (request: ReceiveMessageRequest, asker: Asker, hall: Hall): P
   }
 }
 
-/** Parked until there is something; undefined: woken by a drain, or asked by nobody any more. */
+const nothing = ({ gateway }: Hall): readonly ReceiveMessageResponse[] => [
+  { status: noMessage },
+  { delivery_timestamp: fromMs(gateway.clock.now()) },
+]
+
+/**
+ * Parked until there is something; undefined: woken by a drain, or asked by nobody any more. `empty`: what is said when
+ * the connection is ended meanwhile.
+ */
 export const polled = async <K extends 'pop' | 'read'>(
   { client, principal, exchange }: Asker,
   { gateway }: Hall,
   command: CommandOf<K>,
+  empty: () => readonly object[],
 ): Promise<ReplyTo<K> | undefined> => {
   const signal = exchange.park()
+  exchange.finish = () => {
+    for (const part of empty()) exchange.write(part)
+    exchange.end()
+  }
   try {
     const context = gateway.context(client.session, waitOf(command) + POLL_PATIENCE, { signal, principal })
     return await gateway.handle<K>(command, context)
@@ -67,6 +81,7 @@ export const polled = async <K extends 'pop' | 'read'>(
     if (signal.aborted) return undefined
     throw error
   } finally {
+    exchange.finish = undefined
     exchange.resumed()
   }
 }
@@ -96,36 +111,34 @@ const giveBack = async (delivered: readonly Delivered[], asker: Asker, { gateway
   })
 }
 
-interface Writable<Part> {
-  write(part: Part, written: () => void): unknown
-  end(): void
-}
-
 /** Writes under the peer's flow control. */
-export class Answer<Part> {
-  readonly #stream: Writable<Part>
+export class Answer<Part extends object> {
   readonly #exchange: Exchange
   readonly #clock: { now(): number }
+  /** It was ended before all was said. */
+  cut = false
   #pending = 0
   #wake: (() => void) | undefined
 
-  constructor(stream: Writable<Part>, exchange: Exchange, clock: { now(): number }) {
-    this.#stream = stream
+  constructor(exchange: Exchange, clock: { now(): number }) {
     this.#exchange = exchange
     this.#clock = clock
-    void exchange.ended.then(() => this.#wake?.())
+    exchange.whenEnded(() => this.#wake?.())
   }
 
   /** Resolves when more may be written. False: nobody reads it any more. */
   async write(part: Part, bytes = 0): Promise<boolean> {
-    if (this.#exchange.over) return false
     this.#pending += bytes
-    this.#stream.write(part, () => {
+    const said = this.#exchange.write(part, () => {
       this.#pending -= bytes
       if (this.#exchange.stalledSince !== undefined) this.#exchange.stalledSince = this.#clock.now()
       if (this.#pending <= WINDOW_BYTES) this.#wake?.()
     })
-    if (this.#pending > WINDOW_BYTES) {
+    if (!said) {
+      this.cut = true
+      return false
+    }
+    if (this.#pending > WINDOW_BYTES && !this.#exchange.over) {
       this.#exchange.stalledSince = this.#clock.now()
       await new Promise<void>((resolve) => {
         this.#wake = resolve
@@ -139,6 +152,6 @@ export class Answer<Part> {
   /** What was written goes on its way; a peer that does not take it has the patience for readers. */
   end(): void {
     this.#exchange.stalledSince = this.#clock.now()
-    this.#stream.end()
+    this.#exchange.end()
   }
 }

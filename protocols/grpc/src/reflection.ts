@@ -1,5 +1,4 @@
-import { type ServerDuplexStream, status } from '@grpc/grpc-js'
-import type { Exchange } from './exchange.ts'
+import { type Exchange, grpcStatus } from './exchange.ts'
 import { reflected } from './reflected.ts'
 
 interface ReflectionRequest {
@@ -26,7 +25,7 @@ const found = (name: string | undefined) => {
     : { file_descriptor_response: { file_descriptor_proto: [Buffer.from(file, 'base64')] } }
 }
 
-const missing = (error_message: string) => ({ error_response: { error_code: status.NOT_FOUND, error_message } })
+const missing = (error_message: string) => ({ error_response: { error_code: grpcStatus.NOT_FOUND, error_message } })
 
 const answer = (request: ReflectionRequest, services: readonly string[]): object => {
   if (request.list_services !== undefined) {
@@ -42,21 +41,10 @@ const answer = (request: ReflectionRequest, services: readonly string[]): object
 }
 
 /** `grpc.reflection.v1` and `v1alpha`: what is served here, described for tools. */
-export const reflection = (
-  placeOf: (call: object) => { readonly exchange: Exchange },
-  services: readonly string[],
-) => ({
-  ServerReflectionInfo(stream: ServerDuplexStream<ReflectionRequest, object>): void {
-    const { exchange } = placeOf(stream)
-    exchange.taken()
-    exchange.finish = () => stream.end()
-    stream.on('error', () => undefined)
-    stream.on('data', (request: ReflectionRequest) => {
-      if (!stream.write({ original_request: request, ...answer(request, services) })) {
-        stream.pause()
-        stream.once('drain', () => stream.resume())
-      }
-    })
-    stream.on('end', () => stream.end())
-  },
-})
+export const reflection = async (exchange: Exchange, services: readonly string[]): Promise<void> => {
+  exchange.finish = () => exchange.end()
+  await exchange.each((request: ReflectionRequest) =>
+    exchange.written({ original_request: request, ...answer(request, services) }),
+  )
+  exchange.end()
+}

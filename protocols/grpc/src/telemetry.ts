@@ -1,37 +1,42 @@
 import { randomUUID } from 'node:crypto'
-import type { ServerDuplexStream } from '@grpc/grpc-js'
-import { Fault, type Ms } from '@sluice/core'
+import { type Clock, Fault, type Ms } from '@sluice/core'
 import { type Asker, contextOf, type Hall } from './calls.ts'
+import type { Exchange } from './exchange.ts'
 import { ok } from './faults.ts'
 import { toSettings } from './settings.ts'
 import type { Settings, TelemetryCommand } from './wire.ts'
-
-export type TelemetryStream = ServerDuplexStream<TelemetryCommand, TelemetryCommand>
 
 /**
  * Telemetry: each settings message is answered at once by complete settings; that is what a client waits for at its
  * start, some of them for ever. A stream may say nothing for minutes. It ends when the client ends it, or by the drain.
  */
-export const telemetry = async (stream: TelemetryStream, asker: () => Promise<Asker>, hall: Hall): Promise<void> => {
+export const telemetry = async (exchange: Exchange, asker: () => Promise<Asker>, hall: Hall): Promise<void> => {
+  exchange.finish = () => exchange.end()
+  // Rust does not go on before it has seen headers.
+  exchange.respond()
   try {
     const who = await asker()
-    const { client, exchange } = who
-    const say = (command: TelemetryCommand) => void stream.write(command)
-    void exchange.ended.then(() => client.line.closed(say))
-    await eachOf(stream, async (command) => {
+    const { client } = who
+    const say = (command: TelemetryCommand) => exchange.write(command)
+    const again = new Again(exchange, hall.gateway.clock)
+    exchange.whenEnded(() => {
+      client.line.closed(say)
+      again.stop()
+    })
+    await exchange.each(async (command: TelemetryCommand) => {
       client.seenAt = hall.gateway.clock.now()
       if (!command.settings) return client.line.heard(command)
       const answer = { status: ok, settings: await configure(command.settings, who, hall) }
-      await write(stream, answer, who)
+      await exchange.written(answer)
       if (exchange.over) return
       client.line.spoke(say)
       if (client.reconnects) exchange.leave = () => say({ reconnect_endpoints_command: { nonce: randomUUID() } })
-      if (command.settings.user_agent?.language === 'NODE_JS') sayAgain(stream, answer, who, hall)
+      if (command.settings.user_agent?.language === 'NODE_JS') again.say(answer)
     })
   } catch (error) {
-    stream.write({ status: hall.refuse(error) })
+    exchange.write({ status: hall.refuse(error) })
   }
-  stream.end()
+  exchange.end()
 }
 
 /** When an answer is repeated, after it was given. */
@@ -41,22 +46,25 @@ const AGAIN: readonly Ms[] = [500, 5_000]
  * The Node client drops an answer that comes while it still asks for the routes of its second topic, and then waits for
  * another one, for ever.
  */
-const sayAgain = (stream: TelemetryStream, answer: TelemetryCommand, { exchange }: Asker, { gateway }: Hall): void => {
-  const stops = AGAIN.map((after) => gateway.clock.after(after, () => void stream.write(answer)))
-  void exchange.ended.then(() => {
-    for (const stop of stops) stop()
-  })
-}
+class Again {
+  readonly #exchange: Exchange
+  readonly #clock: Clock
+  #stops: readonly (() => void)[] = []
 
-/** One after another, the next not read before; until the client ends the stream, or it breaks. */
-const eachOf = (stream: TelemetryStream, take: (command: TelemetryCommand) => Promise<void>): Promise<void> =>
-  new Promise((resolve, reject) => {
-    stream.on('data', (command: TelemetryCommand) => {
-      stream.pause()
-      take(command).then(() => void stream.resume(), reject)
-    })
-    stream.on('end', resolve).on('close', resolve)
-  })
+  constructor(exchange: Exchange, clock: Clock) {
+    this.#exchange = exchange
+    this.#clock = clock
+  }
+
+  say(answer: TelemetryCommand): void {
+    this.stop()
+    this.#stops = AGAIN.map((after) => this.#clock.after(after, () => this.#exchange.write(answer)))
+  }
+
+  stop(): void {
+    for (const stop of this.#stops) stop()
+  }
+}
 
 const configure = async (asked: Settings, asker: Asker, hall: Hall): Promise<Settings> => {
   const member = asker.client.configure(asked)
@@ -80,9 +88,3 @@ const refusals: ReadonlySet<string> = new Set([
   'unsupported',
   'groupNotFound',
 ])
-
-const write = (stream: TelemetryStream, command: TelemetryCommand, { exchange }: Asker): Promise<void> =>
-  new Promise((resolve) => {
-    void exchange.ended.then(() => resolve())
-    stream.write(command, () => resolve())
-  })

@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest'
-import { dropEndlessTimeout } from './timeouts.ts'
-
-const left = (timeout: string) => {
-  const headers: Record<string, string> = { 'grpc-timeout': timeout, ':path': '/' }
-  dropEndlessTimeout(headers)
-  return headers['grpc-timeout']
-}
+import { deadlineOf } from './timeouts.ts'
 
 describe('grpc-timeout', () => {
-  it('is taken out where 32 bits of milliseconds do not hold it', () => {
-    for (const endless of ['31535999M', '87600H', '2147484S', '99999999M', '35792M'])
-      expect(left(endless)).toBeUndefined()
+  it('counts from now, in every unit', () => {
+    const left = (timeout: string) => deadlineOf(timeout, 1_000) - 1_000
+    expect(['3S', '1H', '2M', '250m', '1000u', '1000000n'].map(left)).toEqual([3_000, 3_600_000, 120_000, 250, 1, 1])
   })
 
-  it('stays otherwise, and what is none is left to grpc-js', () => {
-    for (const fine of ['3S', '2147483S', '99999999m', '99999999n', '1H', '596H', 'soon', '123456789S', '']) {
-      expect(left(fine)).toBe(fine)
+  it('may be longer than 32 bits of milliseconds hold', () => {
+    for (const endless of ['31535999M', '87600H', '2147484S', '99999999H']) {
+      expect(deadlineOf(endless, 0)).toBeGreaterThan(2 ** 31 - 1)
+    }
+  })
+
+  it('is none where it is absent or no time', () => {
+    for (const none of [undefined, '', 'soon', '123456789S', '5', '-1S', 'S']) {
+      expect(deadlineOf(none, 5)).toBe(Number.POSITIVE_INFINITY)
     }
   })
 })

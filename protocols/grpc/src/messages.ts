@@ -1,0 +1,76 @@
+import { promisify } from 'node:util'
+import { gunzip, inflate } from 'node:zlib'
+import { Fault } from '@sluice/core'
+
+export const PREFIX_BYTES = 5
+
+export interface Packed {
+  readonly compressed: boolean
+  readonly bytes: Buffer
+}
+
+/**
+ * Messages out of the bytes of a stream, cut anywhere.
+ *   message = compressed u8 (0, 1) · length u32 · bytes
+ * Source: "gRPC over HTTP2", Length-Prefixed-Message.
+ */
+export class Messages {
+  readonly #max: number
+  #parts: Buffer[] = []
+  #wanted = PREFIX_BYTES
+  /** Bytes of a message that is not complete. */
+  held = 0
+
+  /** `max`: bytes of one message. */
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  /** @throws Fault 'tooLarge' as soon as a message announces more than `max`, 'malformed' */
+  add(chunk: Buffer, emit: (message: Packed) => void): void {
+    let bytes = chunk
+    if (this.held > 0) {
+      this.#parts.push(chunk)
+      this.held += chunk.length
+      if (this.held < this.#wanted) return
+      bytes = Buffer.concat(this.#parts, this.held)
+    }
+    let at = 0
+    let wanted = PREFIX_BYTES
+    while (bytes.length - at >= PREFIX_BYTES) {
+      wanted = PREFIX_BYTES + this.#lengthOf(bytes, at)
+      if (at + wanted > bytes.length) break
+      emit({ compressed: bytes[at] === 1, bytes: bytes.subarray(at + PREFIX_BYTES, at + wanted) })
+      at += wanted
+      wanted = PREFIX_BYTES
+    }
+    this.held = bytes.length - at
+    this.#parts = this.held > 0 ? [bytes.subarray(at)] : []
+    this.#wanted = wanted
+  }
+
+  #lengthOf(bytes: Buffer, at: number): number {
+    if (bytes[at]! > 1) throw new Fault('malformed', `a message begins with ${bytes[at]}`)
+    const length = bytes.readUInt32BE(at + 1)
+    if (length > this.#max) throw new Fault('tooLarge', `a message has ${length} bytes, at most ${this.#max} are taken`)
+    return length
+  }
+}
+
+const inflaters = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const
+
+/** @throws Fault 'unsupported': an encoding that is not spoken here; 'tooLarge', 'malformed' */
+export const unpack = async ({ compressed, bytes }: Packed, encoding: string | undefined, max: number) => {
+  if (!compressed) return bytes
+  if (encoding !== 'gzip' && encoding !== 'deflate') throw new Fault('unsupported', `encoding ${encoding} is not known`)
+  try {
+    return await (inflaters[encoding] as (bytes: Buffer, options: object) => Promise<Buffer>)(bytes, {
+      maxOutputLength: max,
+    })
+  } catch (error) {
+    const large = (error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE'
+    throw large
+      ? new Fault('tooLarge', `a message has more than ${max} bytes`)
+      : new Fault('malformed', 'bad compression')
+  }
+}
