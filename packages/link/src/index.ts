@@ -1,2 +1,5 @@
-/** A backend in another process: the command model over one socket. */
+export { formatLinkAddress, type LinkAddress, parseLinkAddress } from './address.ts'
+export { type ConnectOptions, connectBackend, type LinkedBackend, type LinkStats } from './client.ts'
 export type { RecordCounts } from './records.ts'
+export { BackendServer, type LinkServer, type LinkServerStats, type ListenOptions, serveBackend } from './server.ts'
+export type { ServedBackend } from './serving.ts'

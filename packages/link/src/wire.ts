@@ -1,6 +1,8 @@
 import { Fault } from '@sluice/core'
 import { malformed, Reader } from './reader.ts'
 
+export const LINK_VERSION = 1
+
 /** What a frame is. Those up to `refused` are spoken before the two know each other. */
 export const frame = {
   /** Broker: link version, nonce. */
@@ -33,6 +35,8 @@ export const frame = {
   pong: 27,
   /** Either: nothing new is asked of me on this connection; what is under way will be answered. */
   bye: 28,
+  /** Gateway: an `open` of an inbox that its client has open already; the broker has forgotten that. */
+  resume: 29,
 } as const
 
 /** Of a frame: length, type and id. */

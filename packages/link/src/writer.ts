@@ -16,7 +16,7 @@ export class Writer {
   /** Bytes of the parts. */
   #behind = 0
   /** Where the open frame's length stands, and what it takes to give the frame up. */
-  #head = { chunk: this.#chunk, at: 0, from: 0, parts: 0, behind: 0, before: 0 }
+  #head = { chunk: this.#chunk, at: 0, from: 0, parts: 0, behind: 0, before: 0, open: false }
 
   /** Bytes since the last {@link Writer.take}. */
   get length(): number {
@@ -37,17 +37,21 @@ export class Writer {
     head.parts = this.#parts.length
     head.behind = this.#behind
     head.before = this.length
+    head.open = true
     this.#at = this.#chunk.writeUInt32BE(id, this.#chunk.writeUInt8(type, this.#at + 4))
     return this
   }
 
   end(): void {
+    this.#head.open = false
     this.#head.chunk.writeUInt32BE(this.frameLength - 4, this.#head.at)
   }
 
-  /** The open frame is given up: nothing of it leaves. */
+  /** A frame that is open is given up: nothing of it leaves. */
   abandon(): void {
-    const { chunk, at, from, parts, behind } = this.#head
+    const { chunk, at, from, parts, behind, open } = this.#head
+    if (!open) return
+    this.#head.open = false
     this.#chunk = chunk
     this.#at = at
     this.#from = from

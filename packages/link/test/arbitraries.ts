@@ -220,19 +220,17 @@ const stored = fc.oneof(
   ]) as fc.Arbitrary<Stored>,
 )
 
-const record = fc
-  .tuple(bytes, fc.nat({ max: 3 }), fc.nat({ max: 5 }))
-  .map(([body, at, place]) =>
-    viewRecord(
-      encodeRecord({ topic: 'T', body, properties: {}, bornAt: 7 }, noHost, {
-        queue: at,
-        offset: at,
-        place,
-        storedAt: 9,
-      }),
-      NODE,
-    ),
-  )
+const record = fc.tuple(bytes, fc.nat({ max: 3 }), fc.nat({ max: 5 })).map(([body, at, place]) =>
+  viewRecord(
+    encodeRecord({ topic: 'T', body, properties: {}, bornAt: 7 }, noHost, {
+      queue: at,
+      offset: at,
+      place,
+      storedAt: 9,
+    }),
+    NODE,
+  ),
+)
 const delivered = optional(
   {
     message: record,

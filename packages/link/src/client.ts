@@ -1,0 +1,355 @@
+import { connect } from 'node:net'
+import type { Duplex } from 'node:stream'
+import {
+  type Addressee,
+  type Backend,
+  type Clock,
+  type CommandOf,
+  type Context,
+  Fault,
+  type Kind,
+  type Log,
+  type Ms,
+  type Notice,
+  type ReplyTo,
+  type Session,
+  systemClock,
+  Wheel,
+} from '@sluice/core'
+import { checkSecret, formatLinkAddress, parseLinkAddress } from './address.ts'
+import { Calling } from './calling.ts'
+import { Channel, type ChannelCounts } from './channel.ts'
+import { Holders } from './holders.ts'
+import { Held, noBroker, Pending } from './pending.ts'
+import { malformed } from './reader.ts'
+import { isProof, makeNonce, proofOf, type Talk, unwrapKey } from './trust.ts'
+import { readFault, readValue, writeValue } from './values.ts'
+import { type Frame, frame, frameBytesFor, LINK_VERSION } from './wire.ts'
+
+export interface ConnectOptions {
+  /** `unix:PATH` or `host:port`. */
+  readonly address: string
+  /** Unique among the gateways of the broker; the first part of its sessions' ids. */
+  readonly process: string
+  readonly secret?: string
+  readonly clock?: Clock
+  readonly log?: Log
+  readonly bodyBytes?: number
+  /** How long the broker may take to be there at the start. */
+  readonly startMs?: Ms
+  /** A new stream to the broker; default: a socket to `address`. */
+  readonly dial?: () => Duplex
+}
+
+export interface LinkStats {
+  readonly connected: boolean
+  /** Connections made so far. */
+  readonly connections: number
+  /** Commands without an answer. */
+  readonly inflight: number
+  /** Commands that wait for a connection. */
+  readonly held: number
+  readonly sessions: number
+  readonly counts: ChannelCounts
+}
+
+export interface LinkedBackend extends Backend {
+  /** The broker's own, the same for all its gateways. */
+  readonly sealKey: Buffer
+  stats(): LinkStats
+}
+
+const START_MS: Ms = 30_000
+const HANDSHAKE_MS: Ms = 5_000
+const BACKOFF_MS: Ms = 50
+const BACKOFF_MAX_MS: Ms = 2_000
+
+const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+/** What the broker says of itself. */
+interface Welcome {
+  readonly kept: boolean
+  readonly nodes: readonly string[]
+  readonly can: Backend['can']
+  readonly frameBytes: number
+  readonly key: Buffer
+}
+
+/**
+ * A broker in another process. Waits for it as long as `startMs` allows.
+ * @throws Fault 'invalid' about 'address' or 'secret', 'unauthenticated' or 'unsupported' as the broker says, 'unavailable'
+ */
+export const connectBackend = async (options: ConnectOptions): Promise<LinkedBackend> => {
+  const address = parseLinkAddress(options.address)
+  checkSecret(address, options.secret)
+  const backend = new Linked({
+    ...options,
+    dial: options.dial ?? (() => connect({ ...address, noDelay: true })),
+    address: formatLinkAddress(address),
+  })
+  await backend.started()
+  return backend
+}
+
+class Linked implements LinkedBackend {
+  nodes: ReadonlySet<string> = new Set()
+  can: Backend['can'] = { inboxes: false, atomicAccepts: false, uncountedRetry: false, sessionLease: false }
+  sealKey: Buffer = Buffer.alloc(0)
+  readonly #options: ConnectOptions & { readonly dial: () => Duplex }
+  readonly #clock: Clock
+  readonly #wheel: Wheel
+  readonly #log: Log
+  readonly #holders = new Holders()
+  readonly #held: Held
+  readonly #start = Promise.withResolvers<void>()
+  #node: string | undefined
+  #calling: Calling | undefined
+  /** The broker will close this connection: nothing new goes there. */
+  #leaving = false
+  #connections = 0
+  #before: ChannelCounts = { framesIn: 0, framesOut: 0, bytesIn: 0, bytesOut: 0, writes: 0 }
+  #tries = 0
+  #retry: (() => void) | undefined
+  #closed = false
+  #channel: Channel | undefined
+  #notice: (to: Addressee, notice: Notice) => Promise<unknown> = async () => undefined
+  #nodesChanged: (nodes: ReadonlySet<string>) => void = () => undefined
+
+  constructor(options: ConnectOptions & { readonly dial: () => Duplex }) {
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#wheel = new Wheel(this.#clock)
+    this.#log = options.log ?? quiet
+    this.#held = new Held(this.#wheel, () => this.#clock.now())
+    this.#dial()
+  }
+
+  async started(): Promise<void> {
+    const { address, startMs = START_MS } = this.#options
+    const late = new Fault('unavailable', `no broker at ${address} within ${startMs} ms`)
+    const cancel = this.#clock.after(startMs, () => this.#start.reject(late))
+    try {
+      await this.#start.promise
+    } catch (error) {
+      await this.close()
+      throw error
+    } finally {
+      cancel()
+    }
+  }
+
+  execute<K extends Kind>(node: string, command: CommandOf<K>, context: Context): Promise<ReplyTo<K>> {
+    if (node !== this.#node) return Promise.reject(new Fault('unavailable', `no node ${node}`, { node }))
+    if (this.#closed) return Promise.reject(noBroker())
+    return new Promise((resolve, reject) => {
+      const pending = new Pending<K>(command, context, resolve, reject) as unknown as Pending
+      if (this.#calling && !this.#leaving) this.#calling.send(pending)
+      else this.#hold(pending)
+    })
+  }
+
+  #hold(pending: Pending): void {
+    const { command, context } = pending
+    if (command.kind === 'leave' && command.what === 'all') {
+      // It is not told of when the link is there again, and so is gone.
+      this.#holders.left(context.session)
+      return pending.done({})
+    }
+    this.#held.add(pending)
+  }
+
+  onNotice(listener: (to: Addressee, notice: Notice) => Promise<unknown>): void {
+    this.#notice = listener
+  }
+
+  onNodes(listener: (nodes: ReadonlySet<string>) => void): void {
+    this.#nodesChanged = listener
+  }
+
+  stats(): LinkStats {
+    const now = this.#calling?.channel.counts
+    const total = (name: keyof ChannelCounts) => this.#before[name] + (now?.[name] ?? 0)
+    return {
+      connected: this.#calling !== undefined,
+      connections: this.#connections,
+      inflight: this.#calling?.inflight ?? 0,
+      held: this.#held.size,
+      sessions: this.#holders.size,
+      counts: {
+        framesIn: total('framesIn'),
+        framesOut: total('framesOut'),
+        bytesIn: total('bytesIn'),
+        bytesOut: total('bytesOut'),
+        writes: total('writes'),
+      },
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#retry?.()
+    for (const pending of this.#held.take()) pending.fail(noBroker())
+    this.#wheel.close()
+    const channel = this.#channel
+    if (!channel || channel.closed) return
+    if (this.#calling) channel.say(frame.bye)
+    await new Promise<void>((resolve) => {
+      this.#ended = resolve
+      channel.end()
+    })
+  }
+
+  #ended: () => void = () => undefined
+
+  // ── Connection ──────────────────────────────────────────────────────────────────────────────
+
+  #dial(): void {
+    const { dial } = this.#options
+    const gatewayNonce = makeNonce()
+    let talk: Talk | undefined
+    let calling: Calling | undefined
+    const channel = new Channel(dial(), {
+      clock: this.#clock,
+      received: (one) => {
+        if (calling) return calling.received(one)
+        if (talk) calling = this.#welcomed(channel, one, talk)
+        else talk = this.#challenged(channel, one, gatewayNonce)
+        if (calling) cancel()
+      },
+      closed: (why) => {
+        cancel()
+        this.#lost(channel, calling, why)
+      },
+    })
+    this.#channel = channel
+    const cancel = this.#clock.after(HANDSHAKE_MS, () => channel.destroy(malformed('handshake took too long')))
+  }
+
+  /** @throws Fault when it is no broker of ours */
+  #challenged(channel: Channel, { type, content }: Frame, gatewayNonce: Buffer): Talk {
+    if (type !== frame.challenge) throw malformed('no challenge')
+    const { version, nonce } = readValue(content) as { readonly version?: unknown; readonly nonce?: unknown }
+    if (version !== LINK_VERSION)
+      throw new Fault('unsupported', `link version ${String(version)}, this gateway speaks ${LINK_VERSION}`)
+    if (!Buffer.isBuffer(nonce) || nonce.length !== gatewayNonce.length) throw malformed('no challenge')
+    const { process, secret = '' } = this.#options
+    const talk: Talk = { secret, process, brokerNonce: Buffer.from(nonce), gatewayNonce }
+    const hello = { version: LINK_VERSION, process, nonce: gatewayNonce, proof: proofOf('gateway', talk) }
+    writeValue(channel.frame(frame.hello, 0), hello)
+    channel.sent()
+    return talk
+  }
+
+  /** @throws Fault as the broker refuses, or when it does not know the secret itself */
+  #welcomed(channel: Channel, { type, content }: Frame, talk: Talk): Calling {
+    if (type === frame.refused) throw readFault(content)
+    if (type !== frame.welcome) throw malformed('no welcome')
+    const welcome = readValue(content) as Welcome & { readonly proof: unknown }
+    if (!isProof(welcome.proof, 'broker', talk))
+      throw new Fault('unauthenticated', 'link: the broker does not know the secret')
+    const [node = ''] = welcome.nodes
+    if (this.#node !== undefined && node !== this.#node)
+      throw new Fault('conflict', `link: the broker is ${node} now, and was ${this.#node}`)
+    channel.trust(frameBytesFor(this.#options.bodyBytes ?? 0))
+    const first = this.#node === undefined
+    this.#node = node
+    this.can = welcome.can
+    this.sealKey = unwrapKey(welcome.key, talk)
+    const calling = new Calling({
+      channel,
+      node,
+      frameBytes: welcome.frameBytes,
+      clock: this.#clock,
+      holders: this.#holders,
+      notified: async (to, notice) => this.#notice(to, notice),
+      leaving: () => {
+        this.#leaving = true
+      },
+    })
+    this.#calling = calling
+    this.#leaving = false
+    this.#tries = 0
+    this.#connections++
+    this.#log.info('link.connected', { broker: this.#options.address, node, kept: welcome.kept })
+    calling.tell()
+    if (!first && !welcome.kept) this.#sayAgain(calling)
+    for (const pending of this.#held.take()) calling.send(pending)
+    this.#setNodes(welcome.nodes)
+    this.#start.resolve()
+    return calling
+  }
+
+  /** The broker knows nothing of our clients any more, who know nothing of that. */
+  #sayAgain(calling: Calling): void {
+    for (const again of this.#holders.again()) {
+      const context = this.#contextOf(again.session)
+      if ('heartbeat' in again) this.#say(calling, again.heartbeat, context)
+      else
+        this.#say<'open'>(calling, again.open, context, again.epoch, ({ existed }) => {
+          const bind = existed ? undefined : again.bind()
+          if (bind) this.#say(calling, bind, context)
+        })
+    }
+  }
+
+  #say<K extends Kind>(
+    calling: Calling,
+    command: CommandOf<K>,
+    context: Context,
+    epoch?: number,
+    done: (reply: ReplyTo<K>) => void = () => undefined,
+  ): void {
+    // Whose inbox is another's by now hears that from its own next command.
+    const failed = ({ code }: Fault) =>
+      code === 'conflict' || this.#log.warn('link.resume', { session: context.session.id, kind: command.kind, code })
+    calling.send(new Pending<K>(command, context, done, failed) as unknown as Pending, epoch)
+  }
+
+  #contextOf(session: Session): Context {
+    return { session, principal: session.principal, deadline: this.#clock.now() + HANDSHAKE_MS }
+  }
+
+  #setNodes(nodes: Iterable<string>): void {
+    this.nodes = new Set(nodes)
+    this.#nodesChanged(this.nodes)
+  }
+
+  #lost(channel: Channel, calling: Calling | undefined, why: Fault | undefined): void {
+    this.#ended()
+    const again = calling?.lost() ?? []
+    if (this.#calling === calling) this.#calling = undefined
+    this.#count(channel.counts)
+    if (this.#closed) {
+      for (const pending of again) pending.fail(noBroker())
+      return
+    }
+    if (calling) {
+      this.#log.warn('link.lost', { broker: this.#options.address, ...(why && { reason: why.message }) })
+      this.#setNodes([])
+    }
+    if (why && isFinal(why) && this.#node === undefined) this.#start.reject(why)
+    for (const pending of again) this.#hold(pending)
+    this.#dialLater(why)
+  }
+
+  #count(counts: ChannelCounts): void {
+    const total = { ...this.#before }
+    for (const name of Object.keys(total) as (keyof ChannelCounts)[]) total[name] += counts[name]
+    this.#before = total
+  }
+
+  /** With jitter, so that the gateways of a broker do not all come at once. */
+  #dialLater(why: Fault | undefined): void {
+    const delay = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#tries++) * (0.5 + Math.random())
+    if (this.#tries % WAITS_TOLD === 0)
+      this.#log.warn('link.waiting', { broker: this.#options.address, ...(why && { reason: why.message }) })
+    this.#retry = this.#clock.after(delay, () => this.#dial())
+  }
+}
+
+/** Every so many tries the log hears of it. */
+const WAITS_TOLD = 8
+
+/** The broker will say the same again. */
+const isFinal = ({ code }: Fault): boolean => code === 'unauthenticated' || code === 'unsupported'

@@ -1,0 +1,117 @@
+import type { Binding, CommandOf, Context, Kind, Replies, ReplyTo, Session } from '@sluice/core'
+
+interface OpenInbox {
+  readonly command: CommandOf<'open'>
+  readonly epoch: number
+  readonly bindings: Map<string, Binding>
+}
+
+interface Holder {
+  heartbeat: CommandOf<'heartbeat'> | undefined
+  readonly inboxes: Map<string, OpenInbox>
+}
+
+/** What is said again to a broker that has forgotten this gateway. */
+export type Again =
+  | { readonly session: Session; readonly heartbeat: CommandOf<'heartbeat'> }
+  | {
+      readonly session: Session
+      readonly open: CommandOf<'open'>
+      readonly epoch: number
+      /** For an inbox that had to be made anew. */
+      bind(): CommandOf<'bind'> | undefined
+    }
+
+const keyOf = (pattern: string, share: string | undefined): string => `${share ?? ''}\0${pattern}`
+
+/** The sessions of this gateway that the broker knows, and what each of them has there. */
+export class Holders {
+  readonly #holders = new Map<Session, Holder | undefined>()
+  /** Their last command is `leave`, or was. */
+  readonly #left = new WeakSet<Session>()
+
+  get size(): number {
+    return this.#holders.size
+  }
+
+  sessions(): Iterable<Session> {
+    return this.#holders.keys()
+  }
+
+  /** @returns false: it has left; what it says still concerns nobody else */
+  met(session: Session): boolean {
+    if (this.#left.has(session)) return false
+    if (!this.#holders.has(session)) this.#holders.set(session, undefined)
+    return true
+  }
+
+  left(session: Session): void {
+    this.#left.add(session)
+    this.#holders.delete(session)
+  }
+
+  /** A command was done. */
+  done<K extends Kind>(command: CommandOf<K>, reply: ReplyTo<K>, { session }: Context): void {
+    const one = command as CommandOf<Kind>
+    switch (one.kind) {
+      case 'heartbeat':
+        if (this.#holders.has(session)) this.#of(session).heartbeat = one
+        return
+      case 'open':
+        return this.#opened(one, reply as Replies['open'], session)
+      case 'bind':
+        return this.#bound(one, reply as Replies['bind'], session)
+      case 'leave':
+        if (typeof one.what === 'object' && 'inbox' in one.what)
+          this.#holders.get(session)?.inboxes.delete(one.what.inbox)
+    }
+  }
+
+  #of(session: Session): Holder {
+    const known = this.#holders.get(session)
+    if (known) return known
+    const holder: Holder = { heartbeat: undefined, inboxes: new Map() }
+    this.#holders.set(session, holder)
+    return holder
+  }
+
+  #opened(command: CommandOf<'open'>, { epoch }: Replies['open'], session: Session): void {
+    if (!this.#holders.has(session)) return
+    const { inboxes } = this.#of(session)
+    const known = inboxes.get(command.inbox)
+    // One that was resumed has its bindings still.
+    const bindings = known?.epoch === epoch ? known.bindings : new Map<string, Binding>()
+    inboxes.set(command.inbox, { command: { ...command, fresh: false }, epoch, bindings })
+  }
+
+  #bound({ inbox, epoch, add, remove }: CommandOf<'bind'>, { granted }: Replies['bind'], session: Session): void {
+    const open = this.#holders.get(session)?.inboxes.get(inbox)
+    if (open?.epoch !== epoch) return
+    if (remove === 'others') open.bindings.clear()
+    else for (const { pattern, share } of remove) open.bindings.delete(keyOf(pattern, share))
+    add.forEach((binding, at) => {
+      if (granted[at] === true) open.bindings.set(keyOf(binding.pattern, binding.share), binding)
+    })
+  }
+
+  *again(): Iterable<Again> {
+    for (const [session, holder] of this.#holders) {
+      if (!holder) continue
+      if (holder.heartbeat) yield { session, heartbeat: holder.heartbeat }
+      for (const [inbox, { command, epoch, bindings }] of holder.inboxes)
+        yield { session, open: command, epoch, bind: () => bindAgain(inbox, epoch, [...bindings.values()]) }
+    }
+  }
+}
+
+/** What was retained has been sent already. */
+const bindAgain = (inbox: string, epoch: number, bindings: readonly Binding[]): CommandOf<'bind'> | undefined =>
+  bindings.length === 0
+    ? undefined
+    : {
+        kind: 'bind',
+        inbox,
+        epoch,
+        add: bindings.map((binding) => ({ ...binding, retained: 'skip' })),
+        remove: [],
+      }
