@@ -2,7 +2,7 @@ import { grown, held, lone, turn } from './waiting.ts'
 
 /** One broker with few or many topics, or groups: what each costs, and what a message does. Prints a sample. */
 interface Options {
-  /** topics: a message is published. groups: of ten topics; a message is published, popped by one group and settled. */
+  /** topics: a message is published. groups: each of a topic of its own; a message is published, popped and settled. */
   readonly of: 'topics' | 'groups'
   readonly count: number
   readonly messages: number
@@ -12,20 +12,19 @@ const { of, count, messages } = JSON.parse(process.argv[2]!) as Options
 /** In flight. */
 const BURST = 64
 const RUN = 1000
-const topicCount = of === 'topics' ? count : 10
 const body = Buffer.alloc(1024)
 
 const { run, end } = await lone()
 
 const makeTopics = async (): Promise<void> => {
-  for (let from = 0; from < topicCount; from += RUN) {
-    const length = Math.min(RUN, topicCount - from)
+  for (let from = 0; from < count; from += RUN) {
+    const length = Math.min(RUN, count - from)
     const topics = Array.from({ length }, (_, at) => ({ topic: `t${from + at}`, queues: 1, type: 'mixed' as const }))
     await run<'admin'>({ kind: 'admin', action: { do: 'putTopics', topics } })
   }
 }
 
-const sourceOf = (number: number) => ({ kind: 'group', topic: `t${number % 10}`, group: `g${number}` }) as const
+const sourceOf = (number: number) => ({ kind: 'group', topic: `t${number}`, group: `g${number}` }) as const
 const pop = (number: number) =>
   run<'pop'>({ kind: 'pop', source: sourceOf(number), max: 1, invisible: 60_000, wait: 0, fifo: false })
 
@@ -46,7 +45,7 @@ const one = async (number: number): Promise<void> => {
     return
   }
   const group = which(number)
-  await publish(`t${group % 10}`)
+  await publish(`t${group}`)
   const [delivered] = [...(await pop(group)).batch]
   const receipts = [delivered!.receipt!]
   await run<'settle'>({ kind: 'settle', receipts, outcome: { kind: 'accept' } })

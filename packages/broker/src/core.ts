@@ -43,9 +43,14 @@ export const noCounts = (): Counters => ({
   undecided: 0,
 })
 
-/** One view a record for all subscribers of a fan-out, of so many records that stand so near: they pin little of the log. */
-const VIEWS_MAX = 1024
-const VIEWS_BYTES = 1024 * 1024
+/**
+ * Views that are remembered, so that all subscribers of a fan-out have one and its properties are parsed once: a ring by
+ * place, for a table that is filled and emptied without end keeps all that ever stood in it until the next full collection.
+ */
+const VIEWS = 512
+/** Views that stand further apart are not remembered together: they hold the memory of the log around them. */
+const VIEWS_BYTES = 8 * 1024 * 1024
+const slotOf = (place: number): number => Math.imul((place % 2 ** 32) >>> 3, 0x9e3779b1) >>> 23
 
 /** What every command needs. */
 export class Core {
@@ -66,8 +71,8 @@ export class Core {
   readonly #holds = new Map<string, Set<GroupTopic>>()
   /** Polls that wait. */
   readonly parking = new Parking(this)
-  /** By place: properties are parsed once. */
-  readonly #views = new Map<number, StoredRecord>()
+  readonly #views: (StoredRecord | undefined)[] = new Array(VIEWS).fill(undefined)
+  readonly #viewPlaces = new Float64Array(VIEWS)
   #viewsFrom = 0
 
   constructor(parts: Pick<Core, 'state' | 'log' | 'segments' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>) {
@@ -113,23 +118,31 @@ export class Core {
   }
 
   view(record: Buffer, place: number): StoredRecord {
-    const seen = this.#views.get(place)
-    if (seen) return seen
-    const view = viewRecord(record, this.settings.node)
-    const isNear = place >= this.#viewsFrom && place < this.#viewsFrom + VIEWS_BYTES
-    if (!isNear || this.#views.size >= VIEWS_MAX) {
-      this.#views.clear()
+    return this.#seen(place) ?? this.seed(viewRecord(record, this.settings.node), place)
+  }
+
+  /** The view that readers of this place are given, for as long as it is remembered. */
+  seed(view: StoredRecord, place: number): StoredRecord {
+    if (place < this.#viewsFrom || place >= this.#viewsFrom + VIEWS_BYTES) {
+      this.#views.fill(undefined)
       this.#viewsFrom = place
     }
-    this.#views.set(place, view)
+    const slot = slotOf(place)
+    this.#views[slot] = view
+    this.#viewPlaces[slot] = place
     return view
+  }
+
+  #seen(place: number): StoredRecord | undefined {
+    const slot = slotOf(place)
+    return this.#viewPlaces[slot] === place ? this.#views[slot] : undefined
   }
 
   /** What {@link read} finds, as views. */
   look(pointers: readonly Pointed[]): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
     const views: StoredRecord[] = []
     for (const { place, size } of pointers) {
-      let view = this.#views.get(place)
+      let view = this.#seen(place)
       if (!view) {
         const record = this.log.peek(place, size)
         if (!record) return this.#lookCold(pointers)

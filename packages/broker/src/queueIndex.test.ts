@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { flag, hashTag, QueueIndex } from './queueIndex.ts'
+import { flag, flagsOf, hashTag, LEVEL_MAX, QueueIndex } from './queueIndex.ts'
 
 describe('queue index', () => {
   it('answers as a plain list would', () => {
@@ -50,6 +50,20 @@ describe('queue index', () => {
     expect([0, 1, 2, 3].map((offset) => index.flags(offset))).toEqual([0, flag.lost, flag.lost, flag.expires])
     expect(index.dropBelow(15)).toBe(true)
     expect(index.min).toBe(3)
+  })
+
+  it('keeps the greatest place, size and flags, and any tag', () => {
+    const index = new QueueIndex()
+    const greatest = flagsOf(true, LEVEL_MAX) | flag.lost
+    index.push(2 ** 53 - 1, 2 ** 32 - 1, -(2 ** 31), greatest)
+    index.push(2 ** 32, 0, 2 ** 31 - 1, 0)
+    expect([index.place(0), index.size(0), index.tag(0), index.flags(0)]).toEqual([
+      2 ** 53 - 1,
+      2 ** 32 - 1,
+      -(2 ** 31),
+      greatest,
+    ])
+    expect([index.place(1), index.size(1), index.tag(1), index.flags(1)]).toEqual([2 ** 32, 0, 2 ** 31 - 1, 0])
   })
 
   it('hashes tags as RocketMQ does', () => {

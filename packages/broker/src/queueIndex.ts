@@ -9,37 +9,19 @@ export const flagsOf = (expires: boolean, priority: number | undefined): number 
 export const levelOf = (flags: number): number => flags >> LEVEL_SHIFT
 
 const CHUNK = 4096
-const FIRST = 8
-
-interface Chunk {
-  places: Float64Array
-  sizes: Uint32Array
-  tags: Int32Array
-  flags: Uint8Array
-}
-
-const chunkOf = (room: number): Chunk => ({
-  places: new Float64Array(room),
-  sizes: new Uint32Array(room),
-  tags: new Int32Array(room),
-  flags: new Uint8Array(room),
-})
-
-const grow = (chunk: Chunk): Chunk => {
-  const bigger = chunkOf(Math.min(CHUNK, chunk.places.length * 2))
-  bigger.places.set(chunk.places)
-  bigger.sizes.set(chunk.sizes)
-  bigger.tags.set(chunk.tags)
-  bigger.flags.set(chunk.flags)
-  return bigger
-}
+const FIRST = 4
+/** u32 place, low · u8 flags, 3 bits nothing, 21 bits place, high · u32 size · i32 tag hash */
+const WORDS = 4
+const PLACE_BITS = 0x1fffff
+const FLAGS_SHIFT = 24
+const LOW = 2 ** 32
 
 /**
- * Where the messages of one queue are: 17 bytes a message, in typed arrays of 4,096, the first of which grows.
+ * Where the messages of one queue are: 16 bytes a message, in chunks of 4,096, the first of which grows.
  * Offsets run without a hole from `min` to `max` (exclusive); an offset whose record could not be recovered is flagged lost.
  */
 export class QueueIndex {
-  #chunks: Chunk[] = []
+  #chunks: Uint32Array[] = []
   /** Offset of the first chunk's first slot: a multiple of CHUNK. */
   #base = 0
   /** The offsets of each priority above 0 that is in the queue, ascending. */
@@ -61,12 +43,17 @@ export class QueueIndex {
     const number = Math.floor(at / CHUNK)
     let chunk = this.#chunks[number]
     // A queue with few messages stays small; one that has filled a chunk gets the next in one piece.
-    if (!chunk) this.#chunks[number] = chunk = chunkOf(number === 0 && slot < FIRST ? FIRST : CHUNK)
-    else if (slot >= chunk.places.length) this.#chunks[number] = chunk = grow(chunk)
-    chunk.places[slot] = place
-    chunk.sizes[slot] = size
-    chunk.tags[slot] = tag
-    chunk.flags[slot] = flags
+    if (!chunk) this.#chunks[number] = chunk = new Uint32Array((number === 0 && slot < FIRST ? FIRST : CHUNK) * WORDS)
+    else if (slot * WORDS >= chunk.length) {
+      this.#chunks[number] = new Uint32Array(Math.min(CHUNK * WORDS, chunk.length * 2))
+      this.#chunks[number].set(chunk)
+      chunk = this.#chunks[number]
+    }
+    const word = slot * WORDS
+    chunk[word] = place
+    chunk[word + 1] = (flags << FLAGS_SHIFT) | Math.floor(place / LOW)
+    chunk[word + 2] = size
+    chunk[word + 3] = tag
     if (levelOf(flags) > 0) this.#addLevel(levelOf(flags), this.max)
     this.max++
   }
@@ -96,20 +83,21 @@ export class QueueIndex {
   }
 
   place(offset: number): number {
-    const at = offset - this.#base
-    return this.#chunks[Math.floor(at / CHUNK)]!.places[at % CHUNK]!
+    return this.#word(offset, 0) + (this.#word(offset, 1) & PLACE_BITS) * LOW
   }
   size(offset: number): number {
-    const at = offset - this.#base
-    return this.#chunks[Math.floor(at / CHUNK)]!.sizes[at % CHUNK]!
+    return this.#word(offset, 2)
   }
   tag(offset: number): number {
-    const at = offset - this.#base
-    return this.#chunks[Math.floor(at / CHUNK)]!.tags[at % CHUNK]!
+    return this.#word(offset, 3) | 0
   }
   flags(offset: number): number {
+    return this.#word(offset, 1) >>> FLAGS_SHIFT
+  }
+
+  #word(offset: number, word: number): number {
     const at = offset - this.#base
-    return this.#chunks[Math.floor(at / CHUNK)]!.flags[at % CHUNK]!
+    return this.#chunks[Math.floor(at / CHUNK)]![(at % CHUNK) * WORDS + word]!
   }
 
   /** Forgets what lies below this position of the log. @returns whether anything was */
