@@ -117,7 +117,8 @@ export class Gateways {
     if (meant.length === 0) return undefined
     if (!to.one) {
       const told = await Promise.allSettled(meant.map(({ line }) => line?.notify(to, notice)))
-      return told.reduce((sum, one) => sum + (one.status === 'fulfilled' ? Number(one.value ?? 0) : 0), 0)
+      const counts = told.map((one) => (one.status === 'fulfilled' && typeof one.value === 'number' ? one.value : 0))
+      return counts.reduce((sum, count) => sum + count, 0)
     }
     const first = this.#turn++
     for (let tries = 0; ; tries++) {
