@@ -5,6 +5,11 @@ const pops = { suite: `${source}/popBugs.test.ts` }
 const torn = { suite: `${source}/torn.test.ts` }
 /** Found by the power cuts, whose model knows what the kinds of messages mean and nothing of the broker. */
 const campaign = { suite: 'test/chaos/powercut.test.ts', test: 'leaves what was acknowledged, in 500 seeds' }
+/** Found by kills of a real process on the real disk. */
+const kills = {
+  suite: 'test/chaos/kill.test.ts',
+  test: 'leaves what was acknowledged, in a process that is killed at work',
+}
 
 const mutants: readonly Mutant[] = [
   {
@@ -164,7 +169,78 @@ const mutants: readonly Mutant[] = [
     to: '',
     ...campaign,
   },
+  {
+    name: 'the answer under a key is forgotten',
+    file: `${source}/once.ts`,
+    from: 'event: (stored) => writeOnce({ key, until, stored })',
+    to: 'event: () => undefined',
+    ...campaign,
+  },
+  {
+    name: 'what a client has received comes with its content again',
+    file: `${source}/inboxReplay.ts`,
+    from: 'slot.received = true',
+    to: '',
+    ...campaign,
+  },
+  {
+    name: 'an ordered group gets the next message while one is out',
+    file: `${source}/popSelect.ts`,
+    from: '  if (isBlocked(cursor, now)) return\n',
+    to: '  if (isBlocked(cursor, now)) return takeNew(ask, queue, cursor, taken)\n',
+    ...campaign,
+  },
+  {
+    name: 'a retained message goes with its segment',
+    file: `${source}/retention.ts`,
+    from: 'for (let at = 0; at < retained.length; at += COPY)',
+    to: 'for (let at = 0; at < 0; at += COPY)',
+    ...campaign,
+  },
+  {
+    name: 'a will is heard again after a restart',
+    file: `${source}/wills.ts`,
+    from: 'error: String(error) })\n    }\n    core.log.append(writeWillDone(name))',
+    to: 'error: String(error) })\n    }',
+    ...campaign,
+  },
+  {
+    name: 'what a share gave out stays in it',
+    file: `${source}/inboxReplay.ts`,
+    from: 'from === events.FROM_OWN ? inbox : share',
+    to: 'from === events.FROM_OWN ? inbox : undefined',
+    ...campaign,
+  },
+  {
+    name: 'killed: acknowledged before it is written',
+    file: `${source}/log.ts`,
+    from: 'const writing = this.#file.write(',
+    to: 'batch.resolve()\n    await new Promise((resolve) => setTimeout(resolve, 3))\n    const writing = this.#file.write(',
+    ...kills,
+  },
+  {
+    name: 'killed: a receipt is given before its lease is written',
+    file: `${source}/log.ts`,
+    from: 'if (this.end <= this.written || this.#fault) return resolved',
+    to: 'return resolved',
+    ...kills,
+  },
+  {
+    name: 'killed: a timer is lost when it is read again',
+    file: `${source}/replay.ts`,
+    from: 'if (prelude?.deliverAt !== undefined)\n',
+    to: 'if (prelude?.deliverAt !== undefined) return\n    if (prelude?.deliverAt !== undefined)\n',
+    ...kills,
+  },
+  {
+    name: 'killed: the lock of a dead process holds',
+    file: `${source}/files.ts`,
+    from: "if (codeOf(error) === 'ESRCH') return false",
+    to: "if (codeOf(error) === 'ESRCH') return true",
+    ...kills,
+  },
 ]
 
 process.env.SLUICE_SEEDS = '500'
+process.env.SLUICE_BROKERS = '6'
 await runMutants(mutants)

@@ -25,6 +25,7 @@ interface Assertion {
   readonly fullName: string
   readonly title: string
   readonly status: string
+  readonly failureMessages: readonly string[]
 }
 
 /** Runs tests in a vitest of their own; with a mutant in the environment, its file is changed as it is loaded. */
@@ -60,14 +61,27 @@ const tests = (suites: readonly string[], mutant: Mutant | undefined): Promise<r
 
 const failedOf = (all: readonly Assertion[]) => all.filter(({ status }) => status === 'failed')
 
-/** Why this mutant proves nothing; undefined: its test turned red. */
-const judge = async (mutant: Mutant, green: ReadonlySet<string>): Promise<string | undefined> => {
+/** The test, and the seed and words of one that tries many. */
+const foundBy = ({ title, failureMessages: [message = ''] }: Assertion): string => {
+  const seed = /seed \d+: [^\n]*/.exec(message)?.[0]
+  return seed === undefined ? `red is “${title}”` : seed.slice(0, 110)
+}
+
+interface Verdict {
+  readonly isFound: boolean
+  /** How its test turned red, or why the mutant proves nothing. */
+  readonly text: string
+}
+
+const judge = async (mutant: Mutant, green: ReadonlySet<string>): Promise<Verdict> => {
+  const failed = (text: string): Verdict => ({ isFound: false, text })
   const times = readFileSync(join(root, mutant.file), 'utf8').split(mutant.from).length - 1
-  if (times !== 1) return `its text stands ${times} times in ${mutant.file}`
-  if (![...green].some((name) => name.endsWith(mutant.test))) return `no green test “${mutant.test}” without it`
+  if (times !== 1) return failed(`its text stands ${times} times in ${mutant.file}`)
+  if (![...green].some((name) => name.endsWith(mutant.test))) return failed(`no green test “${mutant.test}” without it`)
   const red = failedOf(await tests([mutant.suite], mutant))
-  if (red.some(({ fullName }) => fullName.endsWith(mutant.test))) return undefined
-  return red.length === 0 ? 'SURVIVED' : `other tests are red: ${red.map(({ title }) => title).join('; ')}`
+  const hit = red.find(({ fullName }) => fullName.endsWith(mutant.test))
+  if (hit) return { isFound: true, text: foundBy(hit) }
+  return failed(red.length === 0 ? 'SURVIVED' : `other tests are red: ${red.map(({ title }) => title).join('; ')}`)
 }
 
 /** Prints a line a mutant and the counts, and exits with 1 unless every fault was noticed. Argument: a part of a name. */
@@ -79,9 +93,9 @@ export const runMutants = async (mutants: readonly Mutant[]): Promise<never> => 
   const green = new Set(sound.flatMap(({ status, fullName }) => (status === 'passed' ? [fullName] : [])))
   let failed = 0
   for (const mutant of wanted) {
-    const why = await judge(mutant, green)
-    if (why !== undefined) failed++
-    console.log(why === undefined ? `ok   ${mutant.name}: red is “${mutant.test}”` : `FAIL ${mutant.name}: ${why}`)
+    const { isFound, text } = await judge(mutant, green)
+    if (!isFound) failed++
+    console.log(`${isFound ? 'ok  ' : 'FAIL'} ${mutant.name}: ${text}`)
   }
   console.log(`${wanted.length - failed} passed, ${failed} failed`)
   process.exit(failed === 0 && wanted.length > 0 ? 0 : 1)

@@ -122,10 +122,10 @@ const reply = async (world: World): Promise<void> => {
 }
 
 /** A reader that is up to date looks again and again: what it sees must last. */
-const tail = async (world: World): Promise<void> => {
+export const tail = async (world: World): Promise<void> => {
   const { model, random, broker } = world
-  const queue = { topic: random.pick(TOPICS), node: broker.node, index: random.int(2) }
   for (let looks = 8; looks > 0; looks--) {
+    const queue = { topic: random.pick(TOPICS), node: broker.node, index: random.int(2) }
     const { offset } = await world.run<'queryOffset'>({ kind: 'queryOffset', queue, at: { last: 3 } })
     const from = { by: 'offset', queue, offset } as const
     const { batch } = await world.run<'read'>({ kind: 'read', from, max: 3, bytes: 30_000, wait: 0 })

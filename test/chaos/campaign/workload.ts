@@ -3,7 +3,7 @@ import { turns } from '@sluice/testkit'
 import { boxOperations } from './boxes.ts'
 import { doomedOperations } from './doomed.ts'
 import { keyedOperations } from './keyed.ts'
-import { kinds } from './kinds.ts'
+import { kinds, tail } from './kinds.ts'
 import { type Committed, keyOf } from './model.ts'
 import { orderedOperations } from './ordered.ts'
 import { retainedOperations } from './retained.ts'
@@ -165,24 +165,35 @@ const isExpected = (error: unknown): boolean =>
   Fault.is(error) &&
   (error.code === 'topicNotFound' || (error.code === 'unavailable' && error.message.includes('closed')))
 
-/** Operations side by side until the broker dies. A Fault while it lives is a trouble. */
+type Operation = (world: World) => Promise<void>
+
+/** A Fault while the broker lives is a trouble. */
+const start = async (world: World, operation: Operation): Promise<void> => {
+  const { broker, coverage, troubles } = world
+  try {
+    await operation(world)
+    coverage.hit(`op ${operation.name}`)
+  } catch (error) {
+    if (broker.isDown || isExpected(error)) return
+    const { stack } = error as Error
+    troubles.push(`${operation.name}: ${Fault.is(error) ? error.code : ''} ${String(error)} ${stack}`)
+  }
+}
+
+/** Operations side by side until the broker dies. */
 export const work = async (world: World, count: number): Promise<void> => {
-  const { broker, random, coverage } = world
+  const { broker, random } = world
   const running = new Set<Promise<void>>()
   for (let left = count; left > 0 && !broker.isDown; left--) {
-    const operation = random.pick(operations)
-    const run: Promise<void> = operation(world)
-      .then(() => coverage.hit(`op ${operation.name}`))
-      .catch((error: unknown) => {
-        if (!broker.isDown && !isExpected(error))
-          world.troubles.push(
-            `${operation.name}: ${Fault.is(error) ? error.code : ''} ${String(error)} ${String((error as Error).stack)}`,
-          )
-      })
-      .finally(() => running.delete(run))
+    const run: Promise<void> = start(world, random.pick(operations)).finally(() => running.delete(run))
     running.add(run)
     await turns(random.int(4))
     while (running.size > 4) await Promise.race(running)
   }
   if (random.chance(0.5)) await Promise.all(running)
+}
+
+/** Writers, and readers at their heels: what goes on while the broker dies. Resolves when all of it has ended. */
+export const lastMoments = async (world: World): Promise<void> => {
+  await Promise.all([publish, tail, publish, tail, tail].map((operation) => start(world, operation)))
 }

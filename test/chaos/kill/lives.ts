@@ -8,7 +8,7 @@ import { Random } from '../campaign/random.ts'
 import type { Settings } from '../campaign/site.ts'
 import { verify } from '../campaign/verify.ts'
 import { verifyEnd } from '../campaign/verifyKinds.ts'
-import { work } from '../campaign/workload.ts'
+import { lastMoments, work } from '../campaign/workload.ts'
 import { World } from '../campaign/world.ts'
 import { acts, type Death } from './mortal.ts'
 import { ChildSite, Killed } from './site.ts'
@@ -49,7 +49,7 @@ const liveAndDie = async (world: World, site: ChildSite): Promise<number> => {
     coverage.hit('kills in the middle of a file operation')
     return site.ended()
   }
-  const last = work(world, RUN)
+  const last = Promise.all([work(world, RUN), lastMoments(world)])
   await after(random.int(12))
   while (site.pending === 0 && !site.isDown) await turns(1)
   coverage.hit('kills from outside')

@@ -4,7 +4,7 @@ import { Random } from '../campaign/random.ts'
 import type { Settings } from '../campaign/site.ts'
 import { verify } from '../campaign/verify.ts'
 import { verifyEnd } from '../campaign/verifyKinds.ts'
-import { work } from '../campaign/workload.ts'
+import { lastMoments, work } from '../campaign/workload.ts'
 import { World } from '../campaign/world.ts'
 import { type Faults, PowerIsOff } from './disk.ts'
 import { DiskSite } from './site.ts'
@@ -58,7 +58,8 @@ const closeAndOpen = async (world: World): Promise<void> => {
 
 const cutAndOpen = async (world: World, site: DiskSite): Promise<void> => {
   const { random, model, coverage } = world
-  await turns(random.int(8))
+  void lastMoments(world)
+  await turns(random.int(12))
   const { delayed } = await world.broker.stats()
   site.cut()
   model.forgetHeld()
@@ -90,4 +91,10 @@ export const runSeeds = async (
     if (failure) failures.push(failure)
   }
   return failures
+}
+
+/** In words, on one line. */
+export const firstFailure = async (from: number, count: number): Promise<string | undefined> => {
+  const [failure] = await runSeeds(from, count, {}, 1)
+  return failure && `seed ${failure.seed}: ${failure.text.split('\n')[0]}`
 }
