@@ -37,6 +37,8 @@ export interface Bench {
   readonly agent: Agent
   readonly port: number
   readonly nameserver: string
+  /** Where the broker keeps its log. */
+  readonly logDir: string
   readonly full: boolean
   /** It understands GO_AWAY. */
   readonly told: boolean

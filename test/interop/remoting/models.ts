@@ -1,10 +1,6 @@
-import { request } from '@sluice/remoting'
-import type { Heard, Listening } from './agent.ts'
 import {
   allSent,
-  ask,
   type Behaviour,
-  type Bench,
   base64,
   fresh,
   must,
@@ -15,84 +11,7 @@ import {
   textOf,
   until,
 } from './common.ts'
-
-const popping = (port: number, topic: string, group: string): Promise<unknown> => {
-  const body = Buffer.from(JSON.stringify({ topic, consumerGroup: group, mode: 'POP', popShareQueueNum: 0 }))
-  return ask(port, request.setMessageRequestMode, {}, body).then(({ code, remark }) =>
-    must(code === 0, () => `mode: ${code} ${remark}`),
-  )
-}
-
-const INVISIBLE_MS = 15_000
-
-/** When it was popped and until when it was held, as its receipt has it. */
-const leaseOf = ({ properties }: Heard): { readonly from: number; readonly to: number } => {
-  const [, poppedAt, invisible] = (properties.POP_CK ?? '').split(' ').map(Number)
-  return { from: poppedAt ?? 0, to: (poppedAt ?? 0) + (invisible ?? 0) }
-}
-
-/** Leases of one message that overlap: it was held by two at once. */
-const heldTwice = (heard: readonly Heard[]): readonly string[] => {
-  const leases = new Map<string, { readonly from: number; readonly to: number }[]>()
-  for (const one of heard) leases.set(textOf(one), [...(leases.get(textOf(one)) ?? []), leaseOf(one)])
-  return [...leases].flatMap(([text, list]) => {
-    const order = list.sort((a, b) => a.from - b.from)
-    return order.some(({ from }, at) => at > 0 && from < (order[at - 1]?.to ?? 0)) ? [text] : []
-  })
-}
-
-/** Every message once and by one consumer, while consumers join and leave. */
-const popTogether = async ({ agent, nameserver, port, full }: Bench): Promise<void> => {
-  const [topic, group] = [fresh('pop'), fresh('CG')]
-  const total = full ? 20_000 : 2_000
-  const part = total / 4
-  allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
-  await popping(port, topic, group)
-  const fields = { nameserver, group, topic, from: 'first', pop: true, popInvisibleMs: INVISIBLE_MS, instance: 'one' }
-  const first = await agent.consume(fields)
-  must(await first.has(1, 30_000), () => 'the first consumer pops nothing')
-  const all: Listening[] = [first]
-  const heard = () => all.flatMap((one) => one.heard.map(textOf))
-  const sendPart = async (n: number) => {
-    const messages = Array.from({ length: part }, (_, k) => ({ body: base64(`m${n * part + k}`) }))
-    for (let from = 0; from < part; from += 500)
-      allSent(
-        await agent.produce({
-          nameserver,
-          group: 'PG',
-          topic,
-          mode: 'async',
-          messages: messages.slice(from, from + 500),
-        }),
-      )
-  }
-  await sendPart(0)
-  const second = await agent.consume({ ...fields, instance: 'two' })
-  all.push(second)
-  await Promise.all([sendPart(1), pause(500)])
-  await first.stop()
-  await sendPart(2)
-  const third = await agent.consume({ ...fields, instance: 'three' })
-  all.push(third)
-  await sendPart(3)
-  // What the first one held when it left comes again after its invisible time.
-  await until(() => new Set(heard()).size >= total + 1, 90_000)
-  await second.stop()
-  await third.stop()
-  const got = heard()
-  const distinct = new Set(got)
-  must(distinct.size === total + 1, () => `${total + 1 - distinct.size} of ${total} are lost`)
-  const twice = heldTwice(all.flatMap((one) => one.heard))
-  must(twice.length === 0, () => `held by two at once: ${twice.slice(0, 10)}`)
-  const again = all.flatMap((one) => one.heard).filter(({ reconsumeTimes }) => reconsumeTimes > 0).length
-  must(
-    got.length - distinct.size <= again,
-    () => `${got.length - distinct.size} came twice, ${again} as another attempt`,
-  )
-  console.log(
-    `     ${total} messages, consumers' shares ${all.map((one) => one.heard.length)}, further attempts ${again}`,
-  )
-}
+import { popping } from './popping.ts'
 
 export const models: readonly Behaviour[] = [
   {
@@ -147,24 +66,6 @@ export const models: readonly Behaviour[] = [
       sameTexts(
         got,
         Array.from({ length: 50 }, (_, n) => `m${n}`),
-      )
-    },
-  },
-  { feature: 'pop', name: 'push consumers that pop share a topic while they join and leave', run: popTogether },
-  {
-    feature: 'pop',
-    name: 'a popped message that is answered "later" comes again, one attempt further',
-    async run({ agent, nameserver, port }) {
-      const [topic, group] = [fresh('popAgain'), fresh('CG')]
-      allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(2) }))
-      await popping(port, topic, group)
-      const fields = { nameserver, group, topic, from: 'first', pop: true, fail: 1, delayLevel: 1 }
-      const consumer = await agent.consume(fields)
-      must(await consumer.has(4, 40_000), () => `heard ${consumer.heard.length} of 4`)
-      await consumer.stop()
-      same(
-        consumer.heard.filter(({ reconsumeTimes }) => reconsumeTimes === 1),
-        ['m0', 'm1'],
       )
     },
   },

@@ -10,9 +10,10 @@ import { consuming } from './consuming.ts'
 import { draining } from './draining.ts'
 import { models } from './models.ts'
 import { type Player, players } from './players.ts'
+import { poppingTogether } from './popping.ts'
 
 /** The table: each of these by each client. */
-const behaviours: readonly Behaviour[] = [...consuming, ...models, ...administering, ...draining]
+const behaviours: readonly Behaviour[] = [...consuming, ...models, ...poppingTogether, ...administering, ...draining]
 
 /** Names of behaviours or clients to run alone, between commas. */
 const only = process.env.SLUICE_ONLY?.split(',')
@@ -66,7 +67,8 @@ const suite: Suite = async ({ profile }) => {
   const data = mkdtempSync(path.join(tmpdir(), 'sluice-interop-'))
   const gateway = await startGateway({ data, listeners: [{ port: 0 }] })
   try {
-    const bench = { port: gateway.port, nameserver: `127.0.0.1:${gateway.port}`, full: profile === 'full' }
+    const logDir = path.join(data, 'log')
+    const bench = { logDir, port: gateway.port, nameserver: `127.0.0.1:${gateway.port}`, full: profile === 'full' }
     const playing = players.filter(({ name }) => !process.env.SLUICE_CLIENT || name.includes(process.env.SLUICE_CLIENT))
     await Promise.all(playing.map((player) => play(player, all, bench)))
   } finally {
