@@ -1,6 +1,7 @@
 import { ConfigError, version } from '@sluice/gateway'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { target } from './api.ts'
+import { broker } from './commands/broker.ts'
 import { printConfig } from './commands/config.ts'
 import { pub } from './commands/pub.ts'
 import { start } from './commands/start.ts'
@@ -37,6 +38,14 @@ const whole = (value: string): number => {
   return Number(value)
 }
 
+const port = (value: string): number => {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) throw new InvalidArgumentError('a port')
+  return Number(value)
+}
+
+/** Beside a gateway's 9090. */
+const ADMIN_PORT = 9091
+
 type Where = { url?: string; admin?: string; data: string }
 
 /** Options of every command that talks to a running gateway. */
@@ -62,6 +71,16 @@ const build = (ended: (code: ExitCode) => void): Command => {
     .option('--set <key.path=value>', 'one setting, above file and environment', collect, [])
     .option('-q, --quiet', 'no table of ports')
     .action(async (flags) => ended(await start(flags)))
+
+  program
+    .command('broker')
+    .description('run a broker of its own for gateways with backend.brokers')
+    .requiredOption('--listen <address>', 'where gateways reach it: unix:PATH or host:port')
+    .option('-c, --config <file>', 'configuration (default: sluice.yaml where it exists)')
+    .option('--data <dir>', 'data directory')
+    .option('--admin-port <port>', 'health, metrics and topics; 0: any free one', port, ADMIN_PORT)
+    .option('--set <key.path=value>', 'one setting, above file and environment', collect, [])
+    .action(async (flags) => ended(await broker(flags)))
 
   remote(program.command('pub').description('publish one message'))
     .argument('<topic>')

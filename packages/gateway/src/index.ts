@@ -1,3 +1,4 @@
+export { type BrokerProcessOptions, type RunningBroker, runBroker } from './broker.ts'
 export { ConfigError, type ConfigInputs, type ConfigSource, checkConfig, loadConfig } from './config/load.ts'
 export { type Config, type ConfigInput, configSchema } from './config/schema.ts'
 export { type Extras, type GatewayOptions, type RunningGateway, startGateway } from './gateway.ts'

@@ -1,3 +1,4 @@
+import type { Spread } from '@sluice/broker'
 import type { Kind } from '@sluice/core'
 import type { Meter } from '@sluice/governance'
 
@@ -54,6 +55,11 @@ export class Metrics {
     }
   }
 
+  /** A histogram that somebody else keeps: read when it is asked for. */
+  spread(name: string, help: string, read: () => Spread): void {
+    this.#families.push({ name, help, type: 'histogram', lines: () => spreadLines(name, {}, read()) })
+  }
+
   /** Prometheus text format 0.0.4. */
   text(): string {
     const lines = this.#families.flatMap((family) => [
@@ -87,7 +93,7 @@ export class Metrics {
 }
 
 export class Histogram {
-  readonly #counts = new Float64Array(BUCKETS.length + 1)
+  readonly #counts = new Array<number>(BUCKETS.length + 1).fill(0)
   #sum = 0
 
   observe(seconds: number): void {
@@ -98,13 +104,18 @@ export class Histogram {
   }
 
   lines(name: string, labels: Labels): string[] {
-    let total = 0
-    const buckets = [...this.#counts].map((count, at) => {
-      total += count
-      return `${name}_bucket${text({ ...labels, le: at < BUCKETS.length ? String(BUCKETS[at]) : '+Inf' })} ${total}`
-    })
-    return [...buckets, `${name}_sum${text(labels)} ${this.#sum}`, `${name}_count${text(labels)} ${total}`]
+    return spreadLines(name, labels, { bounds: BUCKETS, counts: this.#counts, sum: this.#sum })
   }
+}
+
+/** As Prometheus reads it: every bucket counts what is below it. */
+const spreadLines = (name: string, labels: Labels, { bounds, counts, sum }: Spread): string[] => {
+  let total = 0
+  const buckets = counts.map((count, at) => {
+    total += count
+    return `${name}_bucket${text({ ...labels, le: at < bounds.length ? String(bounds[at]) : '+Inf' })} ${total}`
+  })
+  return [...buckets, `${name}_sum${text(labels)} ${sum}`, `${name}_count${text(labels)} ${total}`]
 }
 
 const escapes: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' }

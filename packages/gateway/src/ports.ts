@@ -7,6 +7,8 @@ import type { Config } from './config/schema.ts'
 export interface Ports {
   readonly listeners: readonly ListenerPort[]
   readonly admin: { readonly host: string; readonly port: number }
+  /** Of a broker's own process: where gateways reach it. */
+  readonly link?: string
 }
 
 export interface ListenerPort {

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Broker } from '@sluice/broker'
 import {
   type Backend,
   type Clock,
@@ -26,7 +25,7 @@ import { createDrain, type DrainController } from '@sluice/drain'
 import { governance, oneNode } from '@sluice/governance'
 import { type AdminOptions, startAdmin } from './admin.ts'
 import type { Config } from './config/schema.ts'
-import { openEmbedded, type StoreHost, storeHost } from './embedded.ts'
+import { storeHost } from './embedded.ts'
 import type { ProtocolExtras, RunningGateway } from './gateway.ts'
 import { Host } from './host.ts'
 import { Leaving } from './leaving.ts'
@@ -35,7 +34,7 @@ import { createLog } from './log.ts'
 import { type Cell, createMeter, Metrics } from './metrics.ts'
 import { portsOf, writePorts } from './ports.ts'
 import { type Loaded, loadProtocols } from './protocols.ts'
-import { sealKey } from './sealKey.ts'
+import { openStore, type Store, type StoreParts } from './store.ts'
 import { watch } from './watch.ts'
 
 /** What must be closed again when a later step of the start fails, the newest first. */
@@ -59,7 +58,7 @@ class Undo {
 
 /**
  * The composition root: the only place that knows all parts.
- * @throws ConfigError; Fault 'conflict' when another process holds the data directory; EADDRINUSE. Nothing is open then.
+ * @throws ConfigError; Fault as {@link openStore}; EADDRINUSE. Nothing is open then.
  */
 export const runGateway = async (config: Config, extras: ProtocolExtras): Promise<RunningGateway> => {
   const undo = new Undo()
@@ -77,21 +76,22 @@ const assemble = async (config: Config, extras: ProtocolExtras, undo: Undo): Pro
   const data = resolve(config.data)
   mkdirSync(data, { recursive: true })
   const stored = storeHost(config)
-  const { loaded, embedded } = await openStore(config, extras, { data, stored, clock, log }, undo)
+  const process_ = `${process.pid.toString(36)}-${randomBytes(4).toString('hex')}`
+  const { loaded, store } = await openParts(config, extras, { data, process: process_, stored, clock, log }, undo)
   const wheel = new Wheel(clock)
   undo.add(() => wheel.close())
   const parts: Parts = {
     config,
-    broker: embedded,
+    store,
     metrics: new Metrics(),
-    sessions: new Sessions(`${process.pid.toString(36)}-${randomBytes(4).toString('hex')}`),
+    sessions: new Sessions(process_),
     drain: createDrain(clock, log),
     running: new Map(),
     clock,
     wheel,
     log,
   }
-  const host = makeHost(parts, extras, createSeal(sealKey(data)))
+  const host = makeHost(parts, extras, createSeal(store.sealKey))
   await startProtocols(loaded, host, parts, undo)
   const stopWatching = watch(parts.metrics, parts)
   undo.add(stopWatching)
@@ -113,7 +113,7 @@ const assemble = async (config: Config, extras: ProtocolExtras, undo: Undo): Pro
       await host.left()
       stopWatching()
       wheel.close()
-      await embedded.close()
+      await store.backend.close()
       setImmediate(() => void admin.close())
     },
   })
@@ -134,7 +134,7 @@ const assemble = async (config: Config, extras: ProtocolExtras, undo: Undo): Pro
 
 interface Parts {
   readonly config: Config
-  readonly broker: Broker
+  readonly store: Store
   readonly metrics: Metrics
   readonly sessions: Sessions
   readonly drain: DrainController
@@ -144,32 +144,25 @@ interface Parts {
   readonly log: Log
 }
 
-interface StoreParts {
-  readonly data: string
-  readonly stored: StoreHost
-  readonly clock: Clock
-  readonly log: Log
-}
-
 /** Side by side, for a quick start; a mistake in the configuration is told before trouble with the store. */
-const openStore = async (
+const openParts = async (
   config: Config,
   { protocols = config.protocols, base = process.cwd() }: ProtocolExtras,
-  { data, stored, clock, log }: StoreParts,
+  parts: StoreParts,
   undo: Undo,
-): Promise<{ readonly loaded: readonly Loaded[]; readonly embedded: Broker }> => {
-  const [loaded, embedded] = await Promise.allSettled([
+): Promise<{ readonly loaded: readonly Loaded[]; readonly store: Store }> => {
+  const [loaded, store] = await Promise.allSettled([
     loadProtocols(protocols, base, config.options),
-    openEmbedded(config, data, stored, { clock, log }),
+    openStore(config, parts),
   ])
-  if (embedded.status === 'fulfilled') undo.add(() => embedded.value.close())
+  if (store.status === 'fulfilled') undo.add(() => store.value.backend.close())
   if (loaded.status === 'rejected') throw loaded.reason
-  if (embedded.status === 'rejected') throw embedded.reason
-  return { loaded: loaded.value, embedded: embedded.value }
+  if (store.status === 'rejected') throw store.reason
+  return { loaded: loaded.value, store: store.value }
 }
 
 const makeHost = (parts: Parts, { tracer, authenticate }: ProtocolExtras, seal: Seal): Host => {
-  const { config, broker, metrics, sessions, drain, running, clock, wheel, log } = parts
+  const { config, store, metrics, sessions, drain, running, clock, wheel, log } = parts
   const lost = metrics.counter('sluice_conversion_loss_total', 'Fields of messages that could not travel.')
   const stages = governance({
     ...(tracer && { tracer }),
@@ -177,10 +170,10 @@ const makeHost = (parts: Parts, { tracer, authenticate }: ProtocolExtras, seal: 
     limits: config.limits,
     wheel,
     clock,
-    router: oneNode(config.backend.embedded.node),
+    router: oneNode(store.node),
   })
   const host = new Host({
-    pipeline: compose(stages, executeOn(broker)),
+    pipeline: compose(stages, executeOn(store.backend)),
     sessions,
     limits: config.limits,
     clock,
@@ -197,7 +190,7 @@ const makeHost = (parts: Parts, { tracer, authenticate }: ProtocolExtras, seal: 
     lost: (from, to, field) => void lost({ from, to, field }).value++,
     returned: (protocol, messages) => drain.returned(protocol, messages),
   })
-  broker.onNotice((to, notice) => sessions.notify(to, notice))
+  store.backend.onNotice((to, notice) => sessions.notify(to, notice))
   return host
 }
 

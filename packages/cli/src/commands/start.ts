@@ -22,14 +22,20 @@ export interface StartFlags {
 
 const CONFIG_FILE = 'sluice.yaml'
 
-/** Runs a gateway until a signal; resolves with the exit code of its drain. */
-export const start = async (flags: StartFlags): Promise<ExitCode> => {
-  const file = flags.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined)
-  const { config } = loadConfig({
+/** The configuration as the flags say, and the file that it comes from. @throws ConfigError */
+export const configOf = ({ config, data, set }: StartFlags): { readonly config: Config; readonly file?: string } => {
+  const file = config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined)
+  const loaded = loadConfig({
     ...(file !== undefined && { file }),
     env: process.env,
-    set: [...(flags.data !== undefined ? [`data=${flags.data}`] : []), ...flags.set],
+    set: [...(data !== undefined ? [`data=${data}`] : []), ...set],
   })
+  return { config: loaded.config, ...(file !== undefined && { file }) }
+}
+
+/** Runs a gateway until a signal; resolves with the exit code of its drain. */
+export const start = async (flags: StartFlags): Promise<ExitCode> => {
+  const { config, file } = configOf(flags)
   const log = createLog({ ...config.log, to: 1 })
   const base = file === undefined ? process.cwd() : dirname(resolve(file))
   const gateway = await open(config, base, log)
@@ -43,9 +49,13 @@ export const start = async (flags: StartFlags): Promise<ExitCode> => {
   return verdict.clean ? exit.ok : exit.failed
 }
 
-const open = async (config: Config, base: string, log: ReturnType<typeof createLog>): Promise<RunningGateway> => {
+const open = (config: Config, base: string, log: ReturnType<typeof createLog>): Promise<RunningGateway> =>
+  opened(() => runGateway(config, { log, base }))
+
+/** @throws CommandError for what its reader can mend; ConfigError */
+export const opened = async <T>(run: () => Promise<T>): Promise<T> => {
   try {
-    return await runGateway(config, { log, base })
+    return await run()
   } catch (error) {
     if (error instanceof ConfigError) throw error
     if (Fault.is(error)) throw new CommandError(exit.failed, error.message)

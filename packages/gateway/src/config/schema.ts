@@ -28,7 +28,7 @@ const limit = (name: keyof typeof defaultLimits) => z.number().int().min(1).defa
 
 /** The one description of every key: types, defaults, checks, documentation and the JSON Schema come from it. */
 export const schema = z.strictObject({
-  data: z.string().default('./.sluice').describe("The embedded broker's directory."),
+  data: z.string().default('./.sluice').describe("The broker's directory."),
   protocols: z
     .array(z.string())
     .min(1)
@@ -86,6 +86,16 @@ export const schema = z.strictObject({
             .describe('Size of one file of the log.'),
         })
         .prefault({}),
+      brokers: z
+        .array(z.string())
+        .length(1, 'one broker; several are not built yet')
+        .optional()
+        .describe('A broker of its own, unix:PATH or host:port. Absent: the embedded one.'),
+      secret: z
+        .string()
+        .min(16)
+        .optional()
+        .describe('What a broker and its gateways know each other by; needed where others reach it.'),
     })
     .prefault({}),
   workers: z.literal(0).default(0).describe('0: one process. More than one process is not built yet.'),
