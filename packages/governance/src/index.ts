@@ -35,7 +35,13 @@ const pass: Interceptor = (next) => next
  */
 export const governance = (g: Governance): Interceptor[] => [
   trace(g.tracer),
-  underway({ meter: g.meter, limits: g.limits, wheel: g.wheel, clock: g.clock, now: onceATurn(() => performance.now()) }),
+  underway({
+    meter: g.meter,
+    limits: g.limits,
+    wheel: g.wheel,
+    clock: g.clock,
+    now: onceATurn(() => performance.now()),
+  }),
   g.tenancy ?? pass,
   g.authorize ?? pass,
   g.quota ?? pass,

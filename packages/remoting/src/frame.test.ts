@@ -203,6 +203,17 @@ it('leaves big bodies and stored records in their own buffers', () => {
   expect(Buffer.isBuffer(encodeFrame({ ...base, parts: [Buffer.from('ab'), Buffer.from('cd')] }))).toBe(true)
 })
 
+it('writes headers of any length, whatever is in them', () => {
+  const base = { code: 0, language: 'JAVA', version: 479, opaque: 1, flag: 1, binary: false }
+  for (const length of [3_700, 3_840, 3_900, 4_096, 10_000]) {
+    for (const end of ['', '"', '\u0001', '\u00e9', '\ud800', '\u007f']) {
+      const frame = { ...base, remark: 'r'.repeat(length) + end, ext: { a: 'x'.repeat(300) } }
+      const [decoded] = decodeAll([join(encodeFrame(frame))])
+      expect(decoded).toStrictEqual(frame)
+    }
+  }
+})
+
 it('always says extFields', () => {
   const bytes = join(
     encodeFrame({ code: 0, language: 'JAVA', version: 479, opaque: 1, flag: 1, ext: {}, binary: false }),

@@ -1,6 +1,8 @@
 import { Fault } from '@sluice/core'
 import { ONEWAY, RESPONSE } from './codes.ts'
-import { binaryHeader, decodeBinary, decodeJson, jsonHeader } from './header.ts'
+import { decodeBinary, decodeJson } from './header.ts'
+import { withBinaryHeader, withJsonHeader } from './headerOut.ts'
+import { Patterns } from './pattern.ts'
 
 /**
  * One RemotingCommand.
@@ -42,6 +44,7 @@ export const isOneway = (frame: Frame): boolean => (frame.flag & ONEWAY) !== 0
 /** Bytes → frames. Bodies are slices of what came in. */
 export class FrameDecoder {
   readonly #limit: number
+  readonly #patterns = new Patterns()
   /** The start of a frame that is not complete; grows by doubling, so that many small chunks cost what they weigh. */
   #held: Buffer = Buffer.alloc(0)
   #filled = 0
@@ -70,7 +73,7 @@ export class FrameDecoder {
         const whole = this.#held.subarray(0, this.#filled)
         this.#held = Buffer.alloc(0)
         this.#filled = 0
-        emit(decodeFrame(whole, 0, whole.length))
+        emit(decodeFrame(whole, 0, whole.length, this.#patterns))
       } else if (this.#filled >= 4) this.#total(this.#held, 0, this.#filled)
     }
     while (at < chunk.length) {
@@ -80,7 +83,7 @@ export class FrameDecoder {
         this.#hold(chunk, at, chunk.length, total)
         return
       }
-      emit(decodeFrame(chunk, at, at + total))
+      emit(decodeFrame(chunk, at, at + total, this.#patterns))
       at += total
     }
   }
@@ -111,33 +114,34 @@ export class FrameDecoder {
   }
 }
 
-const decodeFrame = (bytes: Buffer, from: number, to: number): Frame => {
+const decodeFrame = (bytes: Buffer, from: number, to: number, patterns: Patterns): Frame => {
   const word = bytes.readUInt32BE(from + 4)
   const start = from + HEAD_BYTES
   const end = start + (word & 0xffffff)
   const body = end < to ? bytes.subarray(end, to) : undefined
-  return word >>> 24 === JSON_TYPE ? decodeJson(bytes, start, end, body) : decodeBinary(bytes, start, end, body)
+  if (word >>> 24 !== JSON_TYPE) return decodeBinary(bytes, start, end, body)
+  const alike = patterns.read(bytes, start, end, body)
+  if (alike) return alike
+  const frame = decodeJson(bytes, start, end, body)
+  patterns.learn(bytes, start, end, frame)
+  return frame
 }
 
 /** A list where a body is big enough that copying it would cost more than a second part of a writev. */
 export const encodeFrame = (frame: Frame): Buffer | readonly Buffer[] => {
-  const header = frame.binary ? binaryHeader(frame) : jsonHeader(frame)
-  const parts = frame.parts ?? none
-  const bodyBytes = (frame.body?.length ?? 0) + bytesOf(parts)
-  const headerBytes = typeof header === 'string' ? Buffer.byteLength(header) : header.length
+  const { body, parts = none } = frame
+  const bodyBytes = (body?.length ?? 0) + bytesOf(parts)
   const inline = bodyBytes <= INLINE_BYTES
-  const out = Buffer.allocUnsafe(HEAD_BYTES + headerBytes + (inline ? bodyBytes : 0))
-  out.writeUInt32BE(4 + headerBytes + bodyBytes, 0)
-  out.writeUInt32BE(((frame.binary ? BINARY_TYPE : JSON_TYPE) << 24) | headerBytes, 4)
-  if (typeof header !== 'string') header.copy(out, HEAD_BYTES)
-  else if (headerBytes === header.length) out.write(header, HEAD_BYTES, 'latin1')
-  else out.write(header, HEAD_BYTES, 'utf8')
-  if (bodyBytes === 0) return out
-  if (!inline) return frame.body ? [out, frame.body, ...parts] : [out, ...parts]
+  const write = frame.binary ? withBinaryHeader : withJsonHeader
+  const { bytes, headerBytes } = write(frame, HEAD_BYTES, inline ? bodyBytes : 0)
+  bytes.writeUInt32BE(4 + headerBytes + bodyBytes, 0)
+  bytes.writeUInt32BE(((frame.binary ? BINARY_TYPE : JSON_TYPE) << 24) | headerBytes, 4)
+  if (bodyBytes === 0) return bytes
+  if (!inline) return body ? [bytes, body, ...parts] : [bytes, ...parts]
   let at = HEAD_BYTES + headerBytes
-  if (frame.body) at += frame.body.copy(out, at)
-  for (const part of parts) at += part.copy(out, at)
-  return out
+  if (body) at += body.copy(bytes, at)
+  for (const part of parts) at += part.copy(bytes, at)
+  return bytes
 }
 
 const INLINE_BYTES = 2048

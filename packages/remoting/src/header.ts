@@ -4,7 +4,7 @@ import { languages } from './codes.ts'
 import type { Frame } from './frame.ts'
 
 /**
- * The header of a frame, in both serialisations.
+ * The header of a frame as it comes, in both serialisations.
  *   JSON   = {code, language, version, opaque, flag, remark, extFields}
  *   binary = i16 code · u8 language · i16 version · i32 opaque · i32 flag · i32 length · remark · i32 length · ext entries
  * Source: apache/rocketmq RemotingCommand.java, RocketMQSerializable.java
@@ -24,7 +24,7 @@ interface JsonHeader {
 export const decodeJson = (bytes: Buffer, from: number, to: number, body: Buffer | undefined): Frame => {
   const header = parseHeader(bytes.subarray(from, to))
   const { language, remark } = header
-  const frame = {
+  const frame: Writable<Frame> = {
     code: int(header.code, 'code'),
     language: typeof language === 'string' ? language : 'OTHER',
     version: header.version === undefined ? 0 : int(header.version, 'version'),
@@ -33,11 +33,12 @@ export const decodeJson = (bytes: Buffer, from: number, to: number, body: Buffer
     ext: strings(header.extFields),
     binary: false,
   }
-  const said = typeof remark === 'string' && remark !== ''
-  if (said && body) return { ...frame, remark, body }
-  if (said) return { ...frame, remark }
-  return body ? { ...frame, body } : frame
+  if (typeof remark === 'string' && remark !== '') frame.remark = remark
+  if (body) frame.body = body
+  return frame
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 const parseHeader = (bytes: Buffer): JsonHeader => {
   const text = isAscii(bytes) ? bytes.toString('latin1') : isUtf8(bytes) ? bytes.toString('utf8') : undefined
@@ -122,48 +123,4 @@ const put = (ext: Record<string, string>, key: string, value: string): void => {
   if (key === '__proto__')
     Object.defineProperty(ext, key, { value, enumerable: true, writable: true, configurable: true })
   else ext[key] = value
-}
-
-/** extFields is always there: some clients take its absence for an absent header. */
-export const jsonHeader = (frame: Frame): string => {
-  let ext = ''
-  for (const name in frame.ext) ext += `${ext === '' ? '' : ','}${quote(name)}:${quote(frame.ext[name] as string)}`
-  const remark = frame.remark ? `,"remark":${quote(frame.remark)}` : ''
-  return `{"code":${frame.code},"extFields":{${ext}},"flag":${frame.flag},"language":${quote(frame.language)},"opaque":${frame.opaque}${remark},"serializeTypeCurrentRPC":"JSON","version":${frame.version}}`
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what JSON wants escaped
-const special = /["\\\u0000-\u001f\ud800-\udfff]/
-
-const quote = (text: string): string => (special.test(text) ? JSON.stringify(text) : `"${text}"`)
-
-export const binaryHeader = (frame: Frame): Buffer => {
-  const remark = Buffer.from(frame.remark ?? '')
-  const entries: Buffer[] = []
-  for (const name in frame.ext) {
-    const value = frame.ext[name] as string
-    if (value !== '') entries.push(entry(Buffer.from(name), Buffer.from(value)))
-  }
-  const ext = Buffer.concat(entries)
-  const out = Buffer.allocUnsafe(21 + remark.length + ext.length)
-  const language = languages.indexOf(frame.language as (typeof languages)[number])
-  out.writeInt16BE((frame.code << 16) >> 16, 0)
-  out.writeUInt8(language < 0 ? languages.indexOf('OTHER') : language, 2)
-  out.writeInt16BE((frame.version << 16) >> 16, 3)
-  out.writeInt32BE(frame.opaque, 5)
-  out.writeInt32BE(frame.flag, 9)
-  out.writeInt32BE(remark.length, 13)
-  remark.copy(out, 17)
-  out.writeInt32BE(ext.length, 17 + remark.length)
-  ext.copy(out, 21 + remark.length)
-  return out
-}
-
-const entry = (key: Buffer, value: Buffer): Buffer => {
-  const out = Buffer.allocUnsafe(6 + key.length + value.length)
-  out.writeInt16BE(key.length, 0)
-  key.copy(out, 2)
-  out.writeInt32BE(value.length, 2 + key.length)
-  value.copy(out, 6 + key.length)
-  return out
 }
