@@ -18,6 +18,7 @@ import { publishAndAccept } from './accepts.ts'
 import { admin, group } from './admin.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { Core, type Counters, noCounts } from './core.ts'
+import type { Spread } from './durations.ts'
 import { type FileLayer, realFiles } from './files.ts'
 import { Inboxes } from './inboxCommands.ts'
 import { popInbox } from './inboxPop.ts'
@@ -83,6 +84,7 @@ export interface BrokerStats extends Counters {
   readonly start: number
   readonly end: number
   readonly syncs: number
+  readonly syncTimes: Spread
   readonly flush: 'sync' | 'async'
   /** Nothing is acknowledged any more: the disk failed. */
   readonly failed: boolean
@@ -317,6 +319,7 @@ class LogBroker implements Broker {
       start: segments.first,
       end: log.end,
       syncs: log.syncs,
+      syncTimes: log.syncTimes.spread,
       flush: this.#options.flush ?? 'sync',
       failed: log.fault !== undefined,
     }

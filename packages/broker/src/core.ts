@@ -31,6 +31,8 @@ export interface Counters {
   lateMsMax: number
   /** Transactions that nobody decided and that were parked. */
   undecided: number
+  /** Deliveries whose consumer said nothing in time: their messages went to another, or to the dead letters. */
+  expiredLeases: number
 }
 
 export const noCounts = (): Counters => ({
@@ -41,6 +43,7 @@ export const noCounts = (): Counters => ({
   lateMs: 0,
   lateMsMax: 0,
   undecided: 0,
+  expiredLeases: 0,
 })
 
 /**

@@ -15,6 +15,8 @@ export interface Held {
   next: number
   /** Held by a session instead of for a time. */
   session: string | undefined
+  /** It comes back because somebody said so, not because nobody said anything. */
+  returned: boolean
   /** On its way to the dead letters: no receipt counts any more. */
   dying: boolean
 }
@@ -60,7 +62,7 @@ export class Cursor {
 
   hold(fields: HeldFields): Held {
     const due = fields.session === undefined ? fields.poppedAt + fields.invisible : Number.POSITIVE_INFINITY
-    const held: Held = { ...fields, due, dying: false }
+    const held: Held = { ...fields, due, returned: false, dying: false }
     if (this.held.size === 0) this.#isOrdered = true
     else if (fields.offset < this.#last) this.#isOrdered = false
     this.#last = fields.offset
@@ -96,6 +98,7 @@ export class Cursor {
     held.attempt = fields.attempt
     held.next = fields.next
     held.session = fields.session
+    held.returned = false
     held.due = fields.session === undefined ? fields.poppedAt + fields.invisible : Number.POSITIVE_INFINITY
     this.#due(held)
   }
@@ -109,6 +112,7 @@ export class Cursor {
   /** Back at once: its session is gone, or a move to the dead letters failed. */
   giveBack(held: Held, at: EpochMs): void {
     held.dying = false
+    held.returned = true
     held.session = undefined
     held.due = at
     this.#due(held)

@@ -1,4 +1,5 @@
 export { type Broker, type BrokerOptions, type BrokerStats, openBroker } from './broker.ts'
+export type { Spread } from './durations.ts'
 export { type FileLayer, type OpenFile, realFiles } from './files.ts'
 export { defaultAttempts, defaultBackoff } from './groups.ts'
 export { type Bounds, defaultBounds } from './state.ts'

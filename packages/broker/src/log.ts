@@ -1,4 +1,5 @@
 import { type Clock, Fault, type Log as Lines } from '@sluice/core'
+import { Durations } from './durations.ts'
 import { CONTROL, HEADER, sealEntry } from './entry.ts'
 import { SYNCED } from './events.ts'
 import type { OpenFile } from './files.ts'
@@ -99,6 +100,7 @@ export class Log {
   synced: number
   /** Segments that were filled since start. */
   syncs = 0
+  readonly syncTimes = new Durations()
 
   constructor(options: LogOptions, segments: Segments, file: OpenFile, end: number) {
     this.#options = options
@@ -279,7 +281,9 @@ export class Log {
   }
 
   async #sync(to: number): Promise<void> {
+    const began = performance.now()
     await this.#file.sync()
+    this.syncTimes.observe((performance.now() - began) / 1_000)
     this.syncs++
     if (to > this.synced) this.synced = to
   }

@@ -107,6 +107,7 @@ const takeAgain = (ask: Ask, queue: QueueState, cursor: Cursor, held: Held, take
     cursor.settle(held.offset)
     return true
   }
+  if (!held.returned) core.counters.expiredLeases++
   if (held.next > groupTopic.group.spec.maxAttempts) {
     void deadLetter(core, groupTopic, queue, cursor, held, 'attempts')
     return false

@@ -71,6 +71,8 @@ const retryOne = async (core: Core, receipt: Lease, outcome: Retry): Promise<Lea
   const where = { group: group.spec.group, topic: groupTopic.topic, queue: receipt.queue }
   core.log.append(writeRenewed({ ...where, offset, poppedAt, invisible: after, attempt, next }))
   cursor.move(held, { poppedAt, invisible: after, attempt, next, session: undefined })
+  // An extension may run out like any lease.
+  held.returned = outcome.counts
   if (after === 0) {
     // Now, although its receipt's time may lie ahead of the clock to differ from the one before.
     cursor.giveBack(held, core.clock.now())

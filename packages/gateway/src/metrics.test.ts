@@ -53,6 +53,16 @@ describe('metrics', () => {
     expect(metrics.text()).toContain('# TYPE g histogram\ng_bucket{le="0.0005"} 0\n')
   })
 
+  it('of a histogram that somebody else keeps are read when they are asked for', () => {
+    const metrics = new Metrics()
+    const spread = { bounds: [0.1, 1], counts: [2, 0, 1], sum: 7 }
+    metrics.spread('s', 'S.', () => spread)
+    const lines = ['s_bucket{le="0.1"} 2', 's_bucket{le="1"} 2', 's_bucket{le="+Inf"} 3', 's_sum 7', 's_count 3']
+    expect(metrics.text()).toBe(['# HELP s S.', '# TYPE s histogram', ...lines, ''].join('\n'))
+    spread.counts[1] = 5
+    expect(metrics.text()).toContain('s_bucket{le="1"} 7\n')
+  })
+
   it('of commands: outcomes, time, what is under way, polls, messages', () => {
     const metrics = new Metrics()
     const meter = createMeter(metrics)
