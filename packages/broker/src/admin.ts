@@ -37,8 +37,8 @@ const deleteTopic = async (core: Core, { topic }: Action<'deleteTopic'>): Promis
   core.state.deleteTopic(topic)
   found.deleted = true
   // Who waits for it is told at its next turn.
-  for (const queue of found.queues) for (const reader of [...(queue.readers ?? [])]) reader.wake()
-  for (const reader of [...found.waiting]) reader.wake()
+  for (const { readers } of found.queues) readers?.wake()
+  found.waiting.wake()
   await core.log.done()
   return {}
 }
@@ -61,7 +61,7 @@ const deleteGroup = async (core: Core, { group }: Action<'deleteGroup'>): Promis
   if (!found) throw groupNotFound(group)
   core.log.append(writeGroupDeleted(group))
   core.state.groups.delete(group)
-  for (const { parked } of found.topics.values()) for (const reader of [...parked]) reader.wake()
+  for (const { parked } of found.topics.values()) parked.wake()
   await core.log.done()
   return {}
 }

@@ -66,6 +66,26 @@ describe('broker', () => {
     expect(bench.broker.stats().parked).toBe(0)
   })
 
+  it('ends each poll at its own time, however far ahead it is', async () => {
+    const waits = [100, 51_000, 51_200, 60_000, 200_000]
+    const began = bench.clock.now()
+    const ended: number[] = []
+    const polls = waits.map(async (wait) => {
+      await bench.pop('T', { wait })
+      ended.push(wait)
+    })
+    await turn()
+    for (const wait of waits) {
+      await bench.clock.advance(began + wait - 1 - bench.clock.now())
+      expect(ended).not.toContain(wait)
+      await bench.clock.advance(101)
+      await turn()
+      expect(ended).toContain(wait)
+    }
+    await Promise.all(polls)
+    expect([ended, bench.broker.stats().parked]).toEqual([waits, 0])
+  })
+
   it('delivers what is due later when it is due, also after a restart', async () => {
     const now = bench.clock.now()
     await bench.publish(message('T', 'later', { deliverAt: now + 10_000 }), message('T', 'now'))

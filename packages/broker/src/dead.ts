@@ -58,7 +58,7 @@ export const deadLetter = async (
     if (cursor.held.get(offset) === held) cursor.giveBack(held, core.clock.now() + RETRY_MS)
     return 'failed'
   } finally {
-    for (const reader of [...groupTopic.parked].slice(0, 1)) reader.wake()
+    groupTopic.parked.first?.wake()
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Filter, GroupSpec, Ms, Start } from '@sluice/core'
 import { Cursor, type Held } from './cursor.ts'
 import type { Ask } from './popSelect.ts'
-import type { Reader } from './topics.ts'
+import { Waiters } from './waiters.ts'
 
 /** RocketMQ's back-off of push consumers: delay levels 3 to 18. */
 export const defaultBackoff: readonly Ms[] = [
@@ -30,7 +30,7 @@ export class GroupTopic {
   readonly topic: string
   readonly cursors = new Map<number, Cursor>()
   /** Pops that wait, the longest first. */
-  readonly parked = new Set<Reader>()
+  readonly parked = new Waiters()
   /** Batches by attempt id, so that a pop repeated after a lost answer gets the same messages. */
   readonly attempts = new Map<
     string,

@@ -127,7 +127,7 @@ export class Inboxes {
     core.log.admit()
     const inbox = inboxOf(core, command.inbox, command.epoch)
     const isBound = ({ pattern, share }: { pattern: string; share?: string }) =>
-      inbox.bindings.has(bindingKey(pattern, share))
+      inbox.binding(bindingKey(pattern, share)) !== undefined
     const existed = command.remove === 'others' ? [] : command.remove.map(isBound)
     const remove = this.#removed(inbox, command)
     for (const { pattern, share } of remove) this.#unbind(inbox, pattern, share)
@@ -160,10 +160,9 @@ export class Inboxes {
   }
 
   #removed(inbox: InboxState, { add, remove }: CommandOf<'bind'>): BoundEvent['remove'] {
-    if (remove !== 'others')
-      return remove.filter(({ pattern, share }) => inbox.bindings.has(bindingKey(pattern, share)))
+    if (remove !== 'others') return remove.filter(({ pattern, share }) => inbox.binding(bindingKey(pattern, share)))
     const stay = new Set(add.map(({ pattern, share }) => bindingKey(pattern, share)))
-    return [...inbox.bindings.values()]
+    return inbox.bindings
       .map(({ binding: { pattern, share } }) => ({ pattern, ...(share !== undefined && { share }) }))
       .filter(({ pattern, share }) => !stay.has(bindingKey(pattern, share)))
   }
@@ -191,8 +190,8 @@ export class Inboxes {
     if (binding.retained !== 'skip' && !isOpen(binding.filter))
       throw unsupported('retained messages through a filter', 'filter')
     const key = bindingKey(binding.pattern, binding.share)
-    if (!inbox.bindings.has(key) && inbox.bindings.size >= state.bounds.bindings)
-      throw new Fault('limit', `the inbox has ${inbox.bindings.size} bindings already`, { about: 'pattern' })
+    if (!inbox.binding(key) && inbox.bindingCount >= state.bounds.bindings)
+      throw new Fault('limit', `the inbox has ${inbox.bindingCount} bindings already`, { about: 'pattern' })
     if (binding.share !== undefined && !state.shares.has(key) && state.shares.size >= state.bounds.inboxes)
       throw new Fault('limit', `there are ${state.shares.size} shares already`, { about: 'share' })
   }

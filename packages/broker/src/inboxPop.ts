@@ -21,10 +21,9 @@ import { type Answer, type Look, nothing, POP_MAX, Pop } from './popPoll.ts'
 type PopCommand = CommandOf<'pop'>
 type InboxSource = Extract<PopCommand['source'], { kind: 'inbox' }>
 
-interface Picked {
+interface Picked extends Pointer {
   /** Absent: settled on delivery. */
   readonly slot: SlotState | undefined
-  readonly pointer: Pointer
   readonly from: 'own' | 'retained' | 'slots' | ShareState
   readonly attempt: number
 }
@@ -45,8 +44,8 @@ const again = (inbox: InboxState): Picked | undefined => {
     const slot = inbox.nextAgain()
     if (!slot) return undefined
     if (inbox.slots.get(slot.slot) !== slot) continue
-    slot.attempt++
-    return { slot, pointer: slot, from: 'slots', attempt: slot.attempt }
+    const { place, size, notes } = slot
+    return { place, size, notes, slot, from: 'slots', attempt: ++slot.attempt }
   }
 }
 
@@ -57,22 +56,23 @@ const fresh = (inbox: InboxState, keep: boolean): Picked | undefined => {
   if (keep && number === 0) return undefined
   const pointer = line === 'retained' ? inbox.nextRetained()! : line.take()
   const from = line === inbox ? 'own' : (line as ShareState | 'retained')
-  if (!keep) return { slot: undefined, pointer, from, attempt: 1 }
   const { place, size, notes } = pointer
+  if (!keep) return { place, size, notes, slot: undefined, from, attempt: 1 }
   const share = typeof from === 'string' ? undefined : from
   const retained = from === 'retained'
   const slot: SlotState = { place, size, notes, slot: number, attempt: 1, received: false, retained, share }
   inbox.setSlot(slot)
-  return { slot, pointer: slot, from, attempt: 1 }
+  return { place, size, notes, slot, from, attempt: 1 }
 }
 
 /** Not waited for on the disk: after a power cut the messages are there again. */
 const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): void => {
   if (!inbox.persistent) {
-    settleShares(
-      core,
-      picked.filter(({ slot }) => slot === undefined),
-    )
+    if (inbox.shares.size > 0)
+      settleShares(
+        core,
+        picked.filter(({ slot }) => slot === undefined),
+      )
     return
   }
   const shares = [...new Set(picked.flatMap(({ from }) => (typeof from === 'string' ? [] : [from])))]
@@ -81,7 +81,7 @@ const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): vo
     if (from === 'retained') return FROM_RETAINED
     return from === 'slots' ? FROM_SLOTS : shares.indexOf(from)
   }
-  const items = picked.map(({ slot, pointer: { place, size, notes }, from, attempt }): TakenItem => {
+  const items = picked.map(({ slot, place, size, notes, from, attempt }): TakenItem => {
     return { slot: slot?.slot ?? 0, place, size, attempt, from: fromOf(from), notes }
   })
   core.log.append(
@@ -92,14 +92,14 @@ const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): vo
 /** What an inbox that is not written down has drawn from shares is gone from them only when it is settled. */
 export const settleShares = (
   core: Core,
-  drawn: readonly { readonly from: Picked['from']; readonly pointer: Pointer }[],
+  drawn: readonly { readonly from: Picked['from']; readonly place: number }[],
 ): void => {
   const places = new Map<ShareState, number[]>()
-  for (const { from, pointer } of drawn) {
+  for (const { from, place } of drawn) {
     if (typeof from === 'string') continue
     const list = places.get(from)
-    if (list) list.push(pointer.place)
-    else places.set(from, [pointer.place])
+    if (list) list.push(place)
+    else places.set(from, [place])
   }
   for (const [{ share, pattern }, list] of places) core.log.append(writeShareSettled({ share, pattern, places: list }))
 }
@@ -115,25 +115,17 @@ const drop = (core: Core, inbox: InboxState, gone: readonly Picked[]): void => {
   else settleShares(core, gone)
 }
 
-interface Kept {
-  readonly picked: Picked
-  readonly message: StoredRecord
-}
-
-const deliver = (core: Core, { epoch, name }: InboxState, kept: readonly Kept[]): Replies['pop']['batch'] => {
-  const { node } = core.settings
-  const delivered = kept.map(({ picked: { slot, pointer, from, attempt }, message }): Delivered => {
-    const one: { -readonly [K in keyof Delivered]: Delivered[K] } = { message, attempt }
-    if (slot) {
-      const receipt: Slot = { of: 'inbox', node, inbox: name, epoch, way: 'out', slot: slot.slot }
-      one.receipt = receipt
-      if (slot.received) one.received = true
-    }
-    if (slot?.retained || from === 'retained') one.retained = true
-    if (pointer.notes) one.notes = pointer.notes
-    return one
-  })
-  return new ViewBatch(delivered)
+const deliveredOf = (core: Core, { epoch, name }: InboxState, picked: Picked, message: StoredRecord): Delivered => {
+  const { slot, from, attempt, notes } = picked
+  const one: { -readonly [K in keyof Delivered]: Delivered[K] } = { message, attempt }
+  if (slot) {
+    const receipt: Slot = { of: 'inbox', node: core.settings.node, inbox: name, epoch, way: 'out', slot: slot.slot }
+    one.receipt = receipt
+    if (slot.received) one.received = true
+  }
+  if (slot?.retained || from === 'retained') one.retained = true
+  if (notes) one.notes = notes
+  return one
 }
 
 /** Woken once by all that became visible together, and takes as much of it as it may. */
@@ -164,7 +156,7 @@ class InboxPop extends Pop {
       const picked = pick(inbox, this.#max, this.#keep)
       if (picked.length === 0) return undefined
       writeDown(this.core, inbox, picked)
-      const found = this.core.look(picked.map(({ pointer }) => pointer))
+      const found = this.core.look(picked)
       if (!Array.isArray(found) || (inbox.persistent && this.#keep)) return this.kept(picked, found)
       const reply = this.given(picked, found)
       if (reply) return reply
@@ -188,18 +180,19 @@ class InboxPop extends Pop {
     const { core } = this
     const inbox = this.#inbox
     const now = core.clock.now()
-    const kept: Kept[] = []
+    const delivered: Delivered[] = []
     const gone: Picked[] = []
-    picked.forEach((one, index) => {
-      const message = views[index]
+    for (let at = 0; at < picked.length; at++) {
+      const one = picked[at]!
+      const message = views[at]
       const expiresAt = message?.expiresAt
       // A client that has the message already is told to the end, however old it is.
       const over = expiresAt !== undefined && expiresAt <= now && one.attempt === 1 && !one.slot?.received
-      if (message && !over) kept.push({ picked: one, message })
+      if (message && !over) delivered.push(deliveredOf(core, inbox, one, message))
       else gone.push(one)
-    })
-    drop(core, inbox, gone)
-    return kept.length > 0 ? { batch: deliver(core, inbox, kept), more: inbox.hasVisible } : undefined
+    }
+    if (gone.length > 0) drop(core, inbox, gone)
+    return delivered.length > 0 ? { batch: new ViewBatch(delivered), more: inbox.hasVisible } : undefined
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Binding, checkPattern, type EpochMs } from '@sluice/core'
-import { type Bound, bindingKey, boundOf } from './bindings.ts'
+import { bindingKey, boundOf } from './bindings.ts'
 import { InboxState, type SlotState } from './inboxes.ts'
 import type { Pointer } from './pointers.ts'
 import type { State } from './state.ts'
@@ -39,19 +39,19 @@ export const retainedFor = (state: State, pattern: string, note: string | undefi
 /** @returns whether it had a binding of this pattern and share before */
 export const bind = (state: State, inbox: InboxState, binding: Binding): boolean => {
   const key = bindingKey(binding.pattern, binding.share)
-  const before = inbox.bindings.get(key)
+  const before = inbox.binding(key)
   if (binding.share !== undefined) {
     const share = bindShare(state, binding)
     share.members.add(inbox)
     share.leftAt = 0
     inbox.draw(share)
-    inbox.bindings.set(key, boundOf(binding, share))
+    inbox.setBinding(boundOf(binding, share))
     return before !== undefined
   }
   const bound = boundOf(binding, inbox)
   if (before) state.bindings.remove(before)
   state.bindings.add(bound)
-  inbox.bindings.set(key, bound)
+  inbox.setBinding(bound)
   if (binding.retained === 'send' || (binding.retained === 'ifNew' && !before))
     inbox.addRetained(retainedFor(state, binding.pattern, binding.note))
   return before !== undefined
@@ -68,9 +68,9 @@ export const bindShare = (state: State, binding: Binding) => {
 
 export const unbind = (state: State, inbox: InboxState, pattern: string, share: string | undefined): boolean => {
   const key = bindingKey(pattern, share)
-  const bound = inbox.bindings.get(key)
+  const bound = inbox.binding(key)
   if (!bound) return false
-  inbox.bindings.delete(key)
+  inbox.deleteBinding(key)
   if (bound.target instanceof InboxState) state.bindings.remove(bound)
   else {
     inbox.shares.delete(bound.target)
@@ -89,7 +89,7 @@ export const endShare = (state: State, key: string): void => {
 
 /** What it drew from shares and did not settle goes back to them. */
 export const endInbox = (state: State, inbox: InboxState, now: EpochMs): void => {
-  for (const bound of [...inbox.bindings.values()] as Bound[]) {
+  for (const bound of inbox.bindings) {
     const { pattern, share } = bound.binding
     unbind(state, inbox, pattern, share)
     if (!(bound.target instanceof InboxState) && bound.target.members.size === 0) bound.target.leftAt = now

@@ -5,7 +5,7 @@ import type { Touched } from './log.ts'
 import { type Pointer, Pointers } from './pointers.ts'
 import { SmallMap, SmallSet } from './small.ts'
 import type { Answer } from './state.ts'
-import type { Reader } from './topics.ts'
+import type { Waiter } from './waiters.ts'
 
 /** A numbered delivery of an inbox that is not settled. */
 export interface SlotState extends Pointer {
@@ -105,6 +105,8 @@ export abstract class Line implements Touched {
   }
 }
 
+const keyOf = ({ binding: { pattern, share } }: Bound): string => bindingKey(pattern, share)
+
 /** Numbered deliveries that are not settled. */
 class Deliveries {
   readonly slots = new SmallMap<number, SlotState>()
@@ -156,10 +158,10 @@ export class InboxState extends Line {
   logged = false
   /** When it was left; 0: it is open. */
   leftAt: EpochMs = 0
-  readonly bindings = new SmallMap<string, Bound>()
+  #bindings: Bound | Map<string, Bound> | undefined
   #deliveries: Deliveries | undefined
   #seldom: Seldom | undefined
-  #parked: Few<Reader>
+  #parked: Few<Waiter>
   /** It ended or was opened anew: who still holds it must not use it. */
   ended = false
 
@@ -173,12 +175,41 @@ export class InboxState extends Line {
     return this.expiry > 0
   }
 
-  join(reader: Reader): void {
-    this.#parked = withOne(this.#parked, reader)
+  get bindings(): readonly Bound[] {
+    const bindings = this.#bindings
+    if (!bindings) return []
+    return bindings instanceof Map ? [...bindings.values()] : [bindings]
   }
 
-  leave(reader: Reader): void {
-    this.#parked = withoutOne(this.#parked, reader)
+  get bindingCount(): number {
+    return this.#bindings instanceof Map ? this.#bindings.size : this.#bindings ? 1 : 0
+  }
+
+  binding(key: string): Bound | undefined {
+    const bindings = this.#bindings
+    if (bindings instanceof Map) return bindings.get(key)
+    return bindings && keyOf(bindings) === key ? bindings : undefined
+  }
+
+  setBinding(bound: Bound): void {
+    const key = keyOf(bound)
+    const bindings = this.#bindings
+    if (bindings instanceof Map) bindings.set(key, bound)
+    else if (!bindings || keyOf(bindings) === key) this.#bindings = bound
+    else this.#bindings = new Map([[keyOf(bindings), bindings]]).set(key, bound)
+  }
+
+  deleteBinding(key: string): void {
+    if (this.#bindings instanceof Map) this.#bindings.delete(key)
+    else if (this.binding(key)) this.#bindings = undefined
+  }
+
+  join(waiter: Waiter): void {
+    this.#parked = withOne(this.#parked, waiter)
+  }
+
+  leave(waiter: Waiter): void {
+    this.#parked = withoutOne(this.#parked, waiter)
   }
 
   get isAwaited(): boolean {
@@ -186,7 +217,7 @@ export class InboxState extends Line {
   }
 
   wake(): void {
-    for (const reader of allOf(this.#parked)) reader.wake()
+    for (const waiter of allOf(this.#parked)) waiter.wake()
   }
 
   /** The deliveries that are out. */

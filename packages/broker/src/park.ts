@@ -1,23 +1,24 @@
 import { type EpochMs, Fault } from '@sluice/core'
 import type { Core } from './core.ts'
-import type { Reader } from './topics.ts'
+import { Waiter } from './waiters.ts'
 
 /** Where a poll waits and is woken from. */
 export interface Place {
-  join(reader: Reader): void
-  leave(reader: Reader): void
+  join(poll: Poll): void
+  leave(poll: Poll): void
 }
 
-/** Polls whose time is over together share one entry of the wheel. */
-const TOGETHER_MS = 50
-
-/** A poll that may wait: one object and two memberships, for there may be a hundred thousand. */
-export abstract class Poll implements Reader {
+/** A poll that may wait: one object that stands in two lines, for there may be a hundred thousand. */
+export abstract class Poll extends Waiter {
+  /** Where it stands in the parking; −1: it does not. */
+  slot = -1
+  index = 0
   readonly core: Core
   readonly until: EpochMs
   readonly signal: AbortSignal | undefined
 
   constructor(core: Core, until: EpochMs, signal: AbortSignal | undefined) {
+    super()
     this.core = core
     this.until = until
     this.signal = signal
@@ -66,12 +67,20 @@ export abstract class Poll implements Reader {
 
 const once = { once: true }
 
+/** Polls whose time is over together are ended together. */
+const TOGETHER_MS = 50
+/** Slots of {@link TOGETHER_MS}; who waits for longer than all of them is passed over in the meantime. */
+const SLOTS = 1024
+
 /** All polls that wait, by when their time is over. */
 export class Parking {
   readonly #core: Core
-  readonly #slots = new Map<number, { readonly polls: Set<Poll>; readonly cancel: () => void }>()
-  size = 0
+  readonly #slots: (Poll[] | undefined)[] = new Array(SLOTS).fill(undefined)
+  /** The newest slot that was looked at. */
+  #swept = 0
+  #cancel: (() => void) | undefined
   #isClosed = false
+  size = 0
 
   constructor(core: Core) {
     this.#core = core
@@ -80,7 +89,7 @@ export class Parking {
   /** Every poll ends, and none waits any more. */
   close(): void {
     this.#isClosed = true
-    for (const { polls } of [...this.#slots.values()]) for (const poll of [...polls]) poll.end()
+    for (const polls of this.#slots) for (const poll of [...(polls ?? [])]) poll.end()
   }
 
   get isClosed(): boolean {
@@ -88,35 +97,50 @@ export class Parking {
   }
 
   add(poll: Poll): void {
+    if (!this.#cancel) {
+      this.#swept = Math.floor(this.#core.clock.now() / TOGETHER_MS)
+      this.#later()
+    }
     this.size++
-    const key = slotOf(poll)
-    const slot = this.#slots.get(key)
-    if (slot) {
-      slot.polls.add(poll)
-      return
-    }
-    const polls = new Set([poll])
-    const end = () => {
-      for (const one of [...polls]) one.end()
-    }
-    this.#slots.set(key, { polls, cancel: this.#core.wheel.at(key * TOGETHER_MS, end) })
+    poll.slot = Math.max(Math.ceil(poll.until / TOGETHER_MS), this.#swept + 1) % SLOTS
+    let polls = this.#slots[poll.slot]
+    if (!polls) this.#slots[poll.slot] = polls = []
+    poll.index = polls.push(poll) - 1
   }
 
   /** @returns whether it was here */
   remove(poll: Poll): boolean {
-    const key = slotOf(poll)
-    const slot = this.#slots.get(key)
-    if (!slot?.polls.delete(poll)) return false
-    this.size--
-    if (slot.polls.size === 0) {
-      slot.cancel()
-      this.#slots.delete(key)
+    const { slot, index } = poll
+    if (slot < 0) return false
+    const polls = this.#slots[slot]!
+    const last = polls.pop()!
+    if (last !== poll) {
+      polls[index] = last
+      last.index = index
     }
+    poll.slot = -1
+    if (--this.size > 0) return true
+    this.#cancel?.()
+    this.#cancel = undefined
     return true
   }
-}
 
-const slotOf = ({ until }: Poll): number => Math.ceil(until / TOGETHER_MS)
+  #later(): void {
+    this.#cancel = this.#core.wheel.at((this.#swept + 1) * TOGETHER_MS, () => this.#sweep())
+  }
+
+  #sweep(): void {
+    const now = this.#core.clock.now()
+    const to = Math.floor(now / TOGETHER_MS)
+    const from = Math.max(this.#swept + 1, to - SLOTS + 1)
+    this.#swept = to
+    this.#later()
+    for (let slot = from; slot <= to; slot++) {
+      const over = this.#slots[slot % SLOTS]?.filter(({ until }) => until <= now)
+      for (const poll of over ?? []) poll.end()
+    }
+  }
+}
 
 class Once extends Poll {
   readonly #place: Place

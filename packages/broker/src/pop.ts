@@ -102,7 +102,10 @@ class GroupPop extends Pop {
     const ask = this.#ask
     const { core, topic, groupTopic } = ask
     const { group } = groupTopic
-    if (topic.deleted) throw topicNotFound(groupTopic.topic)
+    if (topic.deleted) {
+      wakeNext(groupTopic)
+      throw topicNotFound(groupTopic.topic)
+    }
     if (core.state.groups.get(group.spec.group) !== group) throw groupNotFound(group.spec.group)
     if (ask.begun < ask.queues.length) return this.#begin()
     const found = takeOnce(ask)

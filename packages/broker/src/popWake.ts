@@ -1,15 +1,17 @@
 import type { Core } from './core.ts'
 import type { GroupTopic } from './groups.ts'
-import type { Place } from './park.ts'
-import type { Reader, TopicState } from './topics.ts'
+import type { Place, Poll } from './park.ts'
+import type { TopicState } from './topics.ts'
+import { Waiter } from './waiters.ts'
 
 /** Where the pops of a group wait for messages of a topic: the topic wakes all of it, and it wakes one. */
-class Bench implements Place, Reader {
+class Bench extends Waiter implements Place {
   readonly #core: Core
   readonly #groupTopic: GroupTopic
   readonly #topic: TopicState
 
   constructor(core: Core, groupTopic: GroupTopic, topic: TopicState) {
+    super()
     this.#core = core
     this.#groupTopic = groupTopic
     this.#topic = topic
@@ -19,16 +21,17 @@ class Bench implements Place, Reader {
     wakeNext(this.#groupTopic)
   }
 
-  join(reader: Reader): void {
-    this.#groupTopic.parked.add(reader)
-    this.#topic.waiting.add(this)
+  join(poll: Poll): void {
+    const { parked } = this.#groupTopic
+    if (!parked.first) this.#topic.waiting.add(this)
+    parked.add(poll)
     wakeWhenDue(this.#core, this.#groupTopic)
   }
 
-  leave(reader: Reader): void {
+  leave(poll: Poll): void {
     const { parked } = this.#groupTopic
-    parked.delete(reader)
-    if (parked.size === 0) this.#topic.waiting.delete(this)
+    parked.delete(poll)
+    if (!parked.first) this.#topic.waiting.delete(this)
   }
 }
 
@@ -41,13 +44,12 @@ export const benchOf = (core: Core, groupTopic: GroupTopic, topic: TopicState): 
 
 /** Lets the pop that waits longest look again; it wakes the next one if it leaves something. */
 export const wakeNext = (groupTopic: GroupTopic): void => {
-  const [first] = groupTopic.parked
-  first?.wake()
+  groupTopic.parked.first?.wake()
 }
 
 /** One wheel entry a group and topic, and only while somebody waits. */
 export const wakeWhenDue = (core: Core, groupTopic: GroupTopic): void => {
-  if (groupTopic.parked.size === 0) return
+  if (!groupTopic.parked.first) return
   let due = Number.POSITIVE_INFINITY
   for (const cursor of groupTopic.cursors.values()) due = Math.min(due, cursor.nextDue)
   if (due >= groupTopic.wakeAt) return

@@ -61,7 +61,7 @@ const writeDown = (core: Core, { inbox, way, how, slots, drawn }: Done): boolean
     return true
   }
   if (how !== 'accept') return false
-  const shared = drawn.flatMap((slot) => (slot.share ? [{ from: slot.share, pointer: slot }] : []))
+  const shared = drawn.flatMap((slot) => (slot.share ? [{ from: slot.share, place: slot.place }] : []))
   settleShares(core, shared)
   return shared.length > 0
 }

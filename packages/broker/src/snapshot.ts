@@ -249,7 +249,7 @@ const writeInbox = (writer: BytesWriter, inbox: InboxState): void => {
   if (inbox.will) writer.bytes(inbox.will.record).number(inbox.will.after)
   // One that is not kept comes back only for the sake of its will.
   const { persistent } = inbox
-  writer.text(JSON.stringify(persistent ? [...inbox.bindings.values()].map(({ binding }) => binding) : []))
+  writer.text(JSON.stringify(persistent ? inbox.bindings.map(({ binding }) => binding) : []))
   writeLine(writer, persistent ? all(inbox) : [])
   writeLine(writer, persistent ? inbox.retained : [])
   const slots = persistent ? [...inbox.slots.values()] : []

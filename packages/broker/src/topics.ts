@@ -2,6 +2,7 @@ import { Fault, type Queue, type TopicSpec, type TopicType } from '@sluice/core'
 import type { Facts } from './facts.ts'
 import type { Touched } from './log.ts'
 import { QueueIndex } from './queueIndex.ts'
+import { type Waiter, Waiters } from './waiters.ts'
 
 export const QUEUES_MAX = 1024
 export const NODE_NAME = /^[A-Za-z0-9._-]{1,64}$/
@@ -30,11 +31,6 @@ export const checkGroupName = (group: string): void => {
     throw new Fault('invalid', `group name is not 1 to ${NAME_MAX} letters, digits, %, |, _ and -`, { about: 'group' })
 }
 
-/** Somebody who waits for messages of a queue. */
-export interface Reader {
-  wake(): void
-}
-
 export class QueueState implements Touched {
   readonly topic: TopicState
   readonly queue: Queue
@@ -42,7 +38,7 @@ export class QueueState implements Touched {
   /** Readers see offsets below it: what is durable. */
   visible = 0
   touchedIn: unknown
-  readers: Set<Reader> | undefined
+  readers: Waiters | undefined
   /** First offset in the segment that is being written; −1: none yet. */
   segmentFrom = -1
   #sealed = 0
@@ -52,13 +48,13 @@ export class QueueState implements Touched {
     this.queue = queue
   }
 
-  join(reader: Reader): void {
-    this.readers ??= new Set()
-    this.readers.add(reader)
+  join(waiter: Waiter): void {
+    this.readers ??= new Waiters()
+    this.readers.add(waiter)
   }
 
-  leave(reader: Reader): void {
-    this.readers?.delete(reader)
+  leave(waiter: Waiter): void {
+    this.readers?.delete(waiter)
   }
 
   sealed(): void {
@@ -78,7 +74,7 @@ export class TopicState {
   readonly created: number
   readonly queues: QueueState[] = []
   /** Pops that wait for messages of this topic. */
-  readonly waiting = new Set<Reader>()
+  readonly waiting = new Waiters()
   /** Its name means nothing any more, or another topic. */
   deleted = false
   #turn = 0
@@ -106,8 +102,8 @@ export class TopicState {
   }
 
   arrived(queue: QueueState): void {
-    if (queue.readers) for (const reader of [...queue.readers]) reader.wake()
-    for (const reader of [...this.waiting]) reader.wake()
+    queue.readers?.wake()
+    this.waiting.wake()
   }
 }
 
@@ -124,12 +120,7 @@ const typeOf = (facts: Facts, spec: TopicSpec, deliverAt: number | undefined): T
  * Not asked of topics that take every type.
  * @throws Fault 'conflict' about 'type'
  */
-export const checkType = (
-  facts: Facts,
-  spec: TopicSpec,
-  chosenQueue: boolean,
-  deliverAt: number | undefined,
-): void => {
+export const checkType = (facts: Facts, spec: TopicSpec, chosenQueue: boolean, deliverAt: number | undefined): void => {
   const type = typeOf(facts, spec, deliverAt)
   if (type === spec.type) return
   // A producer that chooses the queue itself keeps its order itself.

@@ -8,7 +8,7 @@ import type { Members } from './members.ts'
 import { park } from './park.ts'
 import { again, appendTo, place } from './publish.ts'
 import { createTopic, topicOrNew } from './topicCommands.ts'
-import type { Reader } from './topics.ts'
+import type { Waiter } from './waiters.ts'
 
 /** Source: RocketMQ's transactionCheckInterval, transactionCheckMax, fileReservedTime */
 export const CHECK_EVERY_MS: Ms = 30_000
@@ -40,7 +40,7 @@ export class Transactions {
   readonly #core: Core
   readonly #members: Members
   /** Pops that wait for halves, by topic and group. */
-  readonly #waiting = new Map<string, Set<Reader>>()
+  readonly #waiting = new Map<string, Set<Waiter>>()
   #cancel: (() => void) | undefined
   #at = Number.POSITIVE_INFINITY
   #running: Promise<void> | undefined
@@ -148,12 +148,12 @@ export class Transactions {
 
   #park({ topic, group }: HalvesSource, until: number, signal: AbortSignal | undefined): Promise<boolean> {
     const key = `${topic}\x00${group}`
-    const join = (reader: Reader) => {
+    const join = (reader: Waiter) => {
       const readers = this.#waiting.get(key)
       if (readers) readers.add(reader)
       else this.#waiting.set(key, new Set([reader]))
     }
-    const leave = (reader: Reader) => {
+    const leave = (reader: Waiter) => {
       const readers = this.#waiting.get(key)
       readers?.delete(reader)
       if (readers?.size === 0) this.#waiting.delete(key)
