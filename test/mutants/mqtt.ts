@@ -162,7 +162,7 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'aliases above the maximum',
     'publishes.ts',
-    'if (alias === 0 || alias > this.#options.topicAliasMaximum) {',
+    'if (alias === 0 || alias > this.#client.house.settings.topicAliasMaximum) {',
     'if (alias === 0) {',
     '5.0: the topic alias 17, above the maximum',
   ],
@@ -183,14 +183,14 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'the receive maximum is not kept up',
     'publishes.ts',
-    'if (++this.#unfinished > this.#options.receiveMaximum && this.#options.refuses) {',
+    'if (++this.#unfinished > this.#client.house.settings.receiveMaximum && this.#refuses) {',
     'if (this.#unfinished < 0) {',
     '5.0: a fourth QoS 2 publish before any PUBREL',
   ],
   [
     'a refused QoS 2 publish keeps its place',
     'publishes.ts',
-    'if (this.#options.refuses) this.#forget(messageId)\n      else',
+    'if (this.#refuses) this.#forget(messageId)\n      else',
     '',
     '5.0: after a PUBREC that refuses the id is a new message',
   ],
@@ -204,7 +204,7 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'PUBCOMP of unknown ids says success',
     'publishes.ts',
-    'const reasonCode = known === undefined && this.#options.resumed ? SUCCESS : ID_UNKNOWN',
+    'const reasonCode = known === undefined && this.#client.resumed ? SUCCESS : ID_UNKNOWN',
     'const reasonCode = SUCCESS',
     '5.0: PUBREL of an unknown id gets PUBCOMP',
   ],
@@ -288,7 +288,7 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'packets of any size to a client',
     'deliveries.ts',
-    'if (printed === undefined || printed.size > packetMax) {',
+    'if (printed === undefined || printed.size > terms.packetMax) {',
     'if (printed === undefined) {',
     '5.0: what is too large for a client is left out, the rest arrives',
   ],

@@ -1,4 +1,4 @@
-import type { Ack } from './packets.ts'
+import type { Ack, Outbound } from './packets.ts'
 
 /** One packet's place in the row. One of the three, once. */
 export interface Place {
@@ -9,16 +9,19 @@ export interface Place {
   end(how: () => void): void
 }
 
+/** Of those to whom nothing has been answered yet. */
+const none: Waiting[] = []
+
 /**
  * PUBACK, PUBREC and PUBCOMP leave in the order of the packets that they answer [MQTT-4.6.0-2, -3, -4], however the
  * broker's replies come in. Those that may leave together do.
  */
 export class Answers {
-  readonly #send: (acks: readonly Ack[]) => void
-  readonly #row: Waiting[] = []
+  readonly #mouth: { send(packet: Outbound): void }
+  #row: Waiting[] = none
 
-  constructor(send: (acks: readonly Ack[]) => void) {
-    this.#send = send
+  constructor(mouth: { send(packet: Outbound): void }) {
+    this.#mouth = mouth
   }
 
   /** Packets whose answer has not left. */
@@ -28,6 +31,7 @@ export class Answers {
 
   next(): Place {
     const waiting = new Waiting(this)
+    if (this.#row === none) this.#row = []
     this.#row.push(waiting)
     return waiting
   }
@@ -39,7 +43,7 @@ export class Answers {
     const { how } = leaving.at(-1)!
     const acks: Ack[] = []
     for (const { ack } of leaving) if (ack) acks.push(ack)
-    if (acks.length > 0) this.#send(acks)
+    if (acks.length > 0) this.#mouth.send(acks.length === 1 ? acks[0]! : { cmd: 'acks', acks })
     if (!how) return
     this.#row.length = 0
     how()

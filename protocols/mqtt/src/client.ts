@@ -8,21 +8,6 @@ import { Subscribing } from './subscribing.ts'
 
 const PATIENCE: Ms = 5_000
 
-/** A client that has been let in. */
-export interface Client {
-  readonly terms: Terms
-  readonly session: Session
-  readonly inbox: string
-  readonly epoch: number
-  readonly publishes: Publishes
-  readonly deliveries: Deliveries
-  readonly subscribing: Subscribing
-  /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
-  will: 'fire' | 'drop' | 'keep'
-  /** Of its session, from then on. */
-  expiry: Ms
-}
-
 /** The conversation's side of a client. */
 export interface Mouth {
   /** False: too much waits for this reader. */
@@ -34,55 +19,51 @@ export interface Mouth {
   pause(ms: Ms): Promise<boolean>
 }
 
-export const createClient = (
-  gateway: Gateway,
-  session: Session,
-  terms: Terms,
-  house: House,
-  { epoch, incoming, existed }: Replies['open'],
-  mouth: Mouth,
-): Client => {
-  const { version, window, packetMax, aliasMax, explained, expiry } = terms
-  const { settings, encodings, tally, system } = house
-  const { receiveMaximum, topicAliasMaximum, apsara, sharedSubscriptions: shares, refusedFilters: refused } = settings
-  const inbox = inboxOf(terms.clientId)
-  const common = { ...mouth, gateway, session, inbox, epoch, version }
-  const refuses = version === 5
-  // Of a session that was there before nobody here knows the filters; in ApsaraMQ messages come without any.
-  const exact = existed || apsara
-  const deliveries = new Deliveries({ ...common, window, packetMax, aliasMax, encodings, tally, exact })
-  return {
-    terms,
-    session,
-    inbox,
-    epoch,
-    publishes: new Publishes({
-      ...common,
-      incoming,
-      resumed: existed,
-      refuses,
-      explained,
-      receiveMaximum,
-      topicAliasMaximum,
-      apsara,
-      tally,
-    }),
-    deliveries,
-    subscribing: new Subscribing({
-      ...common,
-      shares,
-      refused,
-      exact: () => deliveries.exact(),
-      subscribed: (filter) => system.subscribed(filter),
-    }),
-    will: 'fire',
-    expiry,
+/** A client that has been let in: one object that its parts share, for most clients are there and say nothing. */
+export class Client {
+  readonly gateway: Gateway
+  readonly session: Session
+  readonly terms: Terms
+  readonly house: House
+  readonly mouth: Mouth
+  readonly inbox: string
+  readonly epoch: number
+  /** The session was there before. */
+  readonly resumed: boolean
+  readonly publishes: Publishes
+  readonly deliveries: Deliveries
+  readonly subscribing: Subscribing
+  /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
+  will: 'fire' | 'drop' | 'keep' = 'fire'
+  /** Of its session, from then on. */
+  expiry: Ms
+
+  constructor(
+    gateway: Gateway,
+    session: Session,
+    terms: Terms,
+    house: House,
+    { epoch, incoming, existed }: Replies['open'],
+    mouth: Mouth,
+  ) {
+    this.gateway = gateway
+    this.session = session
+    this.terms = terms
+    this.house = house
+    this.mouth = mouth
+    this.inbox = inboxOf(terms.clientId)
+    this.epoch = epoch
+    this.resumed = existed
+    this.expiry = terms.expiry
+    this.publishes = new Publishes(this, incoming)
+    this.deliveries = new Deliveries(this)
+    this.subscribing = new Subscribing(this)
   }
 }
 
 /** What has been accepted is stored and what has been acknowledged is settled before the session is left. Never rejects. */
-export const leaveInbox = async (gateway: Gateway, client: Client): Promise<void> => {
-  const { session, inbox, epoch, will, expiry, publishes, deliveries } = client
+export const leaveInbox = async (client: Client): Promise<void> => {
+  const { gateway, session, inbox, epoch, will, expiry, publishes, deliveries } = client
   await Promise.all([deliveries.stop(), publishes.idle()])
   try {
     const what = { inbox, epoch, will, expiry }

@@ -4,6 +4,8 @@ import type { Clock, EpochMs, Ms } from '@sluice/core'
 export interface Holder {
   /** Ends it in favour of a newer one; resolves when its session has been left. */
   yield(): Promise<void>
+  /** Resolves with true after that time, with false at the end of the connection. */
+  pause(ms: Ms): Promise<boolean>
 }
 
 /** Take-overs of one id, each within a second of the one before, that go unhindered; then each waits for that second. */
@@ -28,16 +30,16 @@ export class Clients {
 
   /**
    * The newer one wins [MQTT-3.1.4-3; 3.1.1: MQTT-3.1.4-2]. Two clients that fight for an id do so once a second.
-   * Resolves when the older one has left. `pause`: false when the newer one has ended meanwhile.
+   * Resolves when the older one has left, or the newer one has ended meanwhile.
    */
-  async take(key: string, holder: Holder, pause: (ms: Ms) => Promise<boolean>): Promise<void> {
+  async take(key: string, holder: Holder): Promise<void> {
     const now = this.#clock.now()
     const older = this.#holders.get(key)
     const soon = older !== undefined && now - older.since < FIGHT_MS
     const fights = soon ? older.fights + 1 : 0
     const wait = fights > FIGHTS_MAX ? Math.min(older!.since + FIGHT_MS - now, 2 * FIGHT_MS) : 0
     this.#holders.set(key, { holder, since: now + wait, fights })
-    if (wait > 0 && !(await pause(wait))) return
+    if (wait > 0 && !(await holder.pause(wait))) return
     if (older && older.holder !== holder) await older.holder.yield()
   }
 

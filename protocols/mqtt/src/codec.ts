@@ -3,7 +3,7 @@ import mqtt from 'mqtt-packet'
 import { checkHeader, checkPacket, readLevel, types } from './checks.ts'
 import { malformed } from './cursor.ts'
 import { encode } from './encode.ts'
-import { Framing } from './framing.ts'
+import { type Cutting, Framing } from './framing.ts'
 import type { Frame, Inbound, UserProperty, Version } from './packets.ts'
 import { readPlain } from './plain.ts'
 
@@ -24,11 +24,14 @@ export const createCodec = (limits: Limits): Codec<Frame> => ({
   },
 })
 
+const ignore = () => undefined
+
 /** One client's packets. The version is learnt from its CONNECT. */
-class MqttDecoder implements Decoder<Frame> {
+class MqttDecoder implements Decoder<Frame>, Cutting {
   readonly #framing = new Framing()
   readonly #limits: Limits
   #version: Version | undefined
+  #emit: (frame: Frame) => void = ignore
 
   constructor(limits: Limits) {
     this.#limits = limits
@@ -39,35 +42,40 @@ class MqttDecoder implements Decoder<Frame> {
   }
 
   decode(chunk: Buffer, emit: (frame: Frame) => void): void {
-    this.#framing.cut(chunk, this.#max, this.#opening, (bytes, from, body, to) => {
-      if (this.#version === undefined) return this.#first(bytes.subarray(from, to), body - from, emit)
-      emit(
-        readPlain(bytes[from]!, bytes, body, to, this.#version) ?? this.#packet(bytes, from, body, to, this.#version),
-      )
-    })
+    this.#emit = emit
+    this.#framing.cut(chunk, this)
+  }
+
+  max(): number {
+    return this.#version === undefined ? Math.min(this.#limits.frameBytes, CONNECT_BYTES_MAX) : this.#limits.frameBytes
+  }
+
+  opening(first: number): void {
+    checkHeader(first, this.#version)
+  }
+
+  packet(bytes: Buffer, from: number, body: number, to: number): void {
+    const version = this.#version
+    if (version === undefined) return this.#first(bytes.subarray(from, to), body - from)
+    this.#emit(readPlain(bytes[from]!, bytes, body, to, version) ?? this.#read(bytes, from, body, to, version))
   }
 
   /** What is wrong with a CONNECT is told to the conversation as well: it may have an answer in the client's version. */
-  #first(bytes: Buffer, header: number, emit: (frame: Frame) => void): void {
+  #first(bytes: Buffer, header: number): void {
     const { version, fault } = readVersion(bytes.subarray(header))
     this.#version = version
     let connect: Inbound
     try {
       if (fault) throw fault
-      connect = this.#packet(bytes, 0, header, bytes.length, version)
+      connect = this.#read(bytes, 0, header, bytes.length, version)
     } catch (error) {
-      if (Fault.is(error)) emit({ cmd: 'rejected', version, fault: error })
+      if (Fault.is(error)) this.#emit({ cmd: 'rejected', version, fault: error })
       throw error
     }
-    emit(connect)
+    this.#emit(connect)
   }
 
-  readonly #max = (): number =>
-    this.#version === undefined ? Math.min(this.#limits.frameBytes, CONNECT_BYTES_MAX) : this.#limits.frameBytes
-
-  readonly #opening = (first: number): void => checkHeader(first, this.#version)
-
-  #packet(bytes: Buffer, from: number, body: number, to: number, version: Version): Inbound {
+  #read(bytes: Buffer, from: number, body: number, to: number, version: Version): Inbound {
     const first = bytes[from]!
     const { user, willUser } = checkPacket(first, bytes.subarray(body, to), version)
     const parser = first >> 4 === types.connect ? new WholeParser() : shared[version]

@@ -5,10 +5,12 @@ import {
   type Gateway,
   type GoAwayReason,
   type Link,
+  type Ms,
   type Notice,
   type Replies,
+  type Session,
 } from '@sluice/core'
-import { type Client, createClient, leaveInbox, type Mouth } from './client.ts'
+import { Client, leaveInbox, type Mouth } from './client.ts'
 import type { Holder } from './clients.ts'
 import { TEXTS_FROM, toConnack, toCredentials, toTerms } from './connect.ts'
 import { violation } from './cursor.ts'
@@ -49,9 +51,12 @@ const withoutText = (packet: Outbound): Outbound => {
   return { ...packet, properties } as Outbound
 }
 
+/** What names a client's connections in this process. */
+const keyOf = ({ principal, client }: Session): string => `${principal.tenant}/${client}`
+
 const takenOver = () => new Fault('conflict', 'another connection has this client id')
 
-export class MqttConversation implements Conversation<Frame>, Holder {
+export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
   readonly #link: Link<Frame>
   readonly #gateway: Gateway
   readonly #house: House
@@ -62,9 +67,6 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   #packetMax = Number.POSITIVE_INFINITY
   /** When the last packet came. */
   #heard: EpochMs
-  /** Once the client is in: leaves its session. */
-  #leave = (): Promise<void> => Promise.resolve()
-  readonly #mouth: Mouth
   readonly #pauses: Pauses
   #reauthentication: Reauthentication | undefined
   /** Where a drain says that the client may go. */
@@ -76,12 +78,6 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     this.#house = house
     this.#heard = gateway.clock.now()
     this.#pauses = new Pauses(gateway.clock)
-    this.#mouth = {
-      send: (packet) => this.#send(packet),
-      writable: () => link.writable(),
-      fail: (fault) => this.#fail(fault),
-      pause: (ms) => this.#pauses.wait(ms),
-    }
   }
 
   receive(frame: Frame): void | Promise<void> {
@@ -105,8 +101,16 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     }
   }
 
-  #send(packet: Outbound): boolean {
+  send(packet: Outbound): boolean {
     return this.#link.send({ version: this.#version!, packet })
+  }
+
+  writable(): Promise<void> {
+    return this.#link.writable()
+  }
+
+  pause(ms: Ms): Promise<boolean> {
+    return this.#pauses.wait(ms)
   }
 
   /** The last word, where the client's version has one and is known. */
@@ -161,37 +165,39 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     const { settings, clients, system, tally } = this.#house
     const terms = toTerms(connect, settings)
     const { method } = terms
-    if (method !== undefined) joining.exchange = new Exchange(method, gateway.clock, (auth) => void this.#send(auth))
+    if (method !== undefined) joining.exchange = new Exchange(method, gateway.clock, (auth) => void this.send(auth))
     const who = toCredentials(connect, terms, settings, this.#link.peer, joining.exchange?.ask)
     const session = await gateway.admit(who, this.#notify)
     const proven = joining.exchange?.end()
-    const key = `${session.principal.tenant}/${terms.clientId}`
-    const leave = () => {
-      clients.leave(key, this)
-      gateway.release(session)
-    }
     let opened: Replies['open'] | undefined
     try {
-      if (this.#state === joining) await clients.take(key, this, this.#mouth.pause)
-      if (this.#state === joining) opened = await openPatiently(gateway, session, terms, connect, this.#mouth.pause)
+      if (this.#state === joining) await clients.take(keyOf(session), this)
+      if (this.#state === joining) opened = await openPatiently(gateway, session, terms, connect, this)
     } catch (error) {
-      leave()
+      this.#release(session)
       throw error
     }
-    if (!opened) return leave() // it did not wait
-    const client = createClient(gateway, session, terms, this.#house, opened, this.#mouth)
+    if (!opened) return this.#release(session) // it did not wait
+    const client = new Client(gateway, session, terms, this.#house, opened, this)
     tally.joined()
-    this.#leave = () => {
-      tally.left()
-      return leaveInbox(gateway, client).then(leave)
-    }
-    if (this.#state !== joining) return this.#leave()
+    if (this.#state !== joining) return this.#part(client)
     if (opened.existed) system.resumed()
     this.#state = { at: joining.told ? 'leaving' : 'open', client }
-    this.#reauthentication = method === undefined ? undefined : new Reauthentication(gateway, session, who, this.#mouth)
-    this.#send(toConnack(terms, settings, gateway.limits, opened.existed, proven))
+    this.#reauthentication = method === undefined ? undefined : new Reauthentication(gateway, session, who, this)
+    this.send(toConnack(terms, settings, gateway.limits, opened.existed, proven))
     if (!joining.told) client.deliveries.start()
     await this.#catchUp(joining.early)
+  }
+
+  #release(session: Session): void {
+    this.#house.clients.leave(keyOf(session), this)
+    this.#gateway.release(session)
+  }
+
+  /** Of a client that was in. */
+  #part(client: Client): Promise<void> {
+    this.#house.tally.left()
+    return leaveInbox(client).then(() => this.#release(client.session))
   }
 
   async #catchUp(early: readonly Inbound[]): Promise<void> {
@@ -224,7 +230,7 @@ export class MqttConversation implements Conversation<Frame>, Holder {
         client.publishes.cut()
         return client.subscribing.unsubscribe(frame)
       case 'pingreq':
-        this.#send({ cmd: 'pingresp' }) // [MQTT-3.12.4-1]
+        this.send({ cmd: 'pingresp' }) // [MQTT-3.12.4-1]
         return undefined
       case 'disconnect':
         return this.#disconnect(client, frame)
@@ -251,20 +257,20 @@ export class MqttConversation implements Conversation<Frame>, Holder {
   tick(now: EpochMs): void {
     const asked = this.#state.at === 'joining' ? this.#state.exchange?.asked : this.#reauthentication?.asked
     if (asked !== undefined && now - asked > this.#gateway.limits.handshakeMs) {
-      return this.#fail(new Fault('unauthenticated', 'no answer to a challenge'))
+      return this.fail(new Fault('unauthenticated', 'no answer to a challenge'))
     }
     const client = this.#client
     if (!client || client.terms.silence === 0 || now - this.#heard <= client.terms.silence) return
     // While its packets are worked on, or it takes nothing, the socket is not read: it may well have spoken.
     if (client.publishes.waiting > 0 || client.deliveries.blocked) return
-    this.#fail(new Fault('unavailable', 'keep alive ran out', { about: 'silence' }))
+    this.fail(new Fault('unavailable', 'keep alive ran out', { about: 'silence' }))
   }
 
   readonly #notify = async (notice: Notice): Promise<void> => {
     if (notice.kind !== 'goAway') return
-    if (notice.reason === 'takenOver') this.#fail(takenOver())
+    if (notice.reason === 'takenOver') this.fail(takenOver())
     if (notice.reason === 'kicked') {
-      this.#fail(new Fault('unavailable', 'ended by an administrator', { about: 'administrator' }))
+      this.fail(new Fault('unavailable', 'ended by an administrator', { about: 'administrator' }))
     }
   }
 
@@ -310,13 +316,18 @@ export class MqttConversation implements Conversation<Frame>, Holder {
     this.#pauses.end()
     if (state.at === 'joining') state.exchange?.abandon()
     this.#reauthentication?.abandon()
-    const left = state.at === 'joining' ? state.done.catch(() => undefined) : this.#leave()
+    const left = this.#leave(state)
     left.catch(() => undefined) // the engine gets it too, and reports it
     this.#state = { at: 'closed', left }
     return left
   }
 
-  #fail(fault: Fault): void {
+  #leave(state: Exclude<State, { readonly at: 'closed' }>): Promise<void> {
+    if (state.at === 'waiting') return Promise.resolve()
+    return state.at === 'joining' ? state.done.catch(() => undefined) : this.#part(state.client)
+  }
+
+  fail(fault: Fault): void {
     const client = this.#client
     if (!client) {
       if (this.#state.at !== 'joining') return

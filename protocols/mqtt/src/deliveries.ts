@@ -1,9 +1,9 @@
-import type { Delivered, EpochMs, Fault, Gateway, Outcome, Pump, Session } from '@sluice/core'
+import type { Delivered, EpochMs, Fault, Gateway, Outcome, Pump, PumpOptions, Session } from '@sluice/core'
 import { Aliases } from './aliases.ts'
-import { type Encodings, type Printed, withId } from './encodings.ts'
+import type { Client } from './client.ts'
+import { type Printed, withId } from './encodings.ts'
 import { ID_UNKNOWN } from './faults.ts'
-import type { Ack, Outbound, Version } from './packets.ts'
-import type { Tally } from './system.ts'
+import type { Ack } from './packets.ts'
 
 /** Messages of a pop: as many as come to about so many bytes, going by the pop before. */
 const BATCH_BYTES = 256 * 1024
@@ -13,29 +13,6 @@ const BATCH_MAX = 256
 const FAILURE = 0x80
 const accept: Outcome = { kind: 'accept' }
 const received: Outcome = { kind: 'received' }
-
-export interface DeliveriesOptions {
-  readonly gateway: Gateway
-  readonly session: Session
-  readonly inbox: string
-  readonly epoch: number
-  readonly version: Version
-  /** Deliveries without an answer: the client's receive maximum. */
-  readonly window: number
-  /** Bytes of a packet that the client takes. */
-  readonly packetMax: number
-  /** Topic aliases that it takes. */
-  readonly aliasMax: number
-  readonly encodings: Encodings
-  readonly tally: Tally
-  /** What comes may have QoS 1 or 2, from the beginning. */
-  readonly exact: boolean
-  /** False: too much waits for this reader. */
-  send(packet: Outbound): boolean
-  writable(): Promise<void>
-  /** Ends the connection. */
-  fail(fault: Fault): void
-}
 
 /** A delivery with QoS 1 or 2 on its way. 'sent': no answer yet. 'received': PUBREC is being stored. 'released': PUBREL is out. */
 interface Flight {
@@ -49,14 +26,15 @@ interface Flight {
  * What a client is sent: the pump of its inbox, under a window of packets and bytes. The packet id is the slot's number;
  * it is free again when the broker has the outcome.
  */
-export class Deliveries {
-  readonly #options: DeliveriesOptions
+export class Deliveries implements PumpOptions {
+  readonly #client: Client
   readonly #pump: Pump
+  /** What comes may have QoS 1 or 2. */
   #exact: boolean
-  readonly #aliases: Aliases
-  readonly #flights = new Map<number, Flight>()
+  #aliases: Aliases | undefined
+  #flights: Map<number, Flight> | undefined
   /** To be settled at the end of this turn. */
-  #accepted: Delivered[] = []
+  #accepted: Delivered[] | undefined
   #bytes = 0
   #batch = BATCH_MIN
   /** Bytes of the batch that is being delivered. */
@@ -65,28 +43,48 @@ export class Deliveries {
   #held = true
   #blocked = false
 
-  constructor(options: DeliveriesOptions) {
-    this.#options = options
-    this.#aliases = new Aliases(options.aliasMax)
-    this.#exact = options.exact
-    const { gateway, session, inbox, epoch, fail } = options
-    const invisible = () => (this.#exact ? 'session' : 0)
-    const batch = () => this.#batch
-    this.#pump = gateway.pump(
-      { kind: 'inbox', inbox, epoch },
-      {
-        session,
-        get invisible() {
-          return invisible()
-        },
-        get batch() {
-          return batch()
-        },
-        fifo: false,
-        deliver: (delivered) => this.#deliver(delivered),
-        failed: fail,
-      },
-    )
+  constructor(client: Client) {
+    const { gateway, inbox, epoch, house, resumed } = client
+    this.#client = client
+    // Of a session that was there before nobody here knows the filters; in ApsaraMQ messages come without any.
+    this.#exact = resumed || house.settings.apsara
+    this.#pump = gateway.pump({ kind: 'inbox', inbox, epoch }, this)
+  }
+
+  // ── What the pump asks ──────────────────────────────────────────────────────────────────────
+
+  get session(): Session {
+    return this.#client.session
+  }
+  get invisible(): 'session' | 0 {
+    return this.#exact ? 'session' : 0
+  }
+  get batch(): number {
+    return this.#batch
+  }
+  get fifo(): boolean {
+    return false
+  }
+
+  failed(fault: Fault): void {
+    this.#client.mouth.fail(fault)
+  }
+
+  deliver(batch: readonly Delivered[]): void {
+    const { gateway, mouth } = this.#client
+    const now = gateway.clock.now()
+    let writable = true
+    this.#sent = 0
+    for (const delivered of batch) writable = this.#send(delivered, now) && writable
+    const fitting = Math.floor((BATCH_BYTES * batch.length) / (this.#sent + 1))
+    this.#batch = Math.min(BATCH_MAX, Math.max(BATCH_MIN, fitting))
+    if (writable) return this.#refill()
+    this.#blocked = true
+    this.#pump.credit(0)
+    void mouth.writable().then(() => {
+      this.#blocked = false
+      this.#refill()
+    })
   }
 
   /** From now on QoS 1 and 2 may come: each message has its number. Until then they go as they come, and need no settling. */
@@ -125,14 +123,14 @@ export class Deliveries {
 
   /** Of ids that are not on their way, or not with QoS 1, nothing is known and nothing is done. */
   puback({ messageId }: Ack): void {
-    const flight = this.#flights.get(messageId)
+    const flight = this.#flights?.get(messageId)
     if (flight?.qos === 1) this.#finish(messageId, flight)
   }
 
   pubrec({ messageId, reasonCode = 0 }: Ack): void {
-    const flight = this.#flights.get(messageId)
+    const flight = this.#flights?.get(messageId)
     if (!flight) {
-      this.#options.send({ cmd: 'pubrel', messageId, reasonCode: ID_UNKNOWN })
+      this.#client.mouth.send({ cmd: 'pubrel', messageId, reasonCode: ID_UNKNOWN })
       return
     }
     if (flight.qos !== 2 || flight.at === 'received') return
@@ -148,85 +146,73 @@ export class Deliveries {
   }
 
   pubcomp({ messageId }: Ack): void {
-    const flight = this.#flights.get(messageId)
+    const flight = this.#flights?.get(messageId)
     if (flight?.at === 'released') this.#finish(messageId, flight)
   }
 
   #release(messageId: number): void {
-    this.#options.send({ cmd: 'pubrel', messageId })
+    this.#client.mouth.send({ cmd: 'pubrel', messageId })
   }
 
   #finish(messageId: number, { delivered, bytes }: Flight): void {
-    this.#flights.delete(messageId)
+    this.#flights?.delete(messageId)
     this.#bytes -= bytes
     this.#accept(delivered)
   }
 
   /** All of one turn together. */
   #accept(delivered: Delivered): void {
-    if (this.#accepted.push(delivered) === 1) queueMicrotask(this.#acceptAll)
+    if (this.#accepted) return void this.#accepted.push(delivered)
+    this.#accepted = [delivered]
+    queueMicrotask(() => this.#acceptAll())
   }
 
-  readonly #acceptAll = (): void => {
+  #acceptAll(): void {
     const accepted = this.#accepted
-    if (accepted.length === 0) return
-    this.#accepted = []
-    this.#settle(accepted, accept, this.#refill)
+    if (!accepted) return
+    this.#accepted = undefined
+    this.#settle(accepted, accept, () => this.#refill())
   }
 
   /** What the broker did not take down is not over: the client comes back to it. */
   #settle(delivered: readonly Delivered[], outcome: Outcome, done: () => void): void {
-    this.#pump.settle(delivered, outcome, (fault) => (fault ? this.#options.fail(fault) : done()))
-  }
-
-  #deliver(batch: readonly Delivered[]): void {
-    const now = this.#options.gateway.clock.now()
-    let writable = true
-    this.#sent = 0
-    for (const delivered of batch) writable = this.#send(delivered, now) && writable
-    const fitting = Math.floor((BATCH_BYTES * batch.length) / (this.#sent + 1))
-    this.#batch = Math.min(BATCH_MAX, Math.max(BATCH_MIN, fitting))
-    if (writable) return this.#refill()
-    this.#blocked = true
-    this.#pump.credit(0)
-    void this.#options.writable().then(() => {
-      this.#blocked = false
-      this.#refill()
-    })
+    this.#pump.settle(delivered, outcome, (fault) => (fault ? this.failed(fault) : done()))
   }
 
   /** @returns false when too much waits for this reader */
   #send(delivered: Delivered, now: EpochMs): boolean {
-    const { packetMax, send, tally } = this.#options
+    const { terms, mouth, house } = this.#client
     const slot = delivered.receipt?.of === 'inbox' ? delivered.receipt.slot : undefined
     if (delivered.received && slot !== undefined) {
-      this.#flights.set(slot, { delivered, qos: 2, bytes: 0, at: 'released' })
-      return send({ cmd: 'pubrel', messageId: slot })
+      this.#takeOff(slot, { delivered, qos: 2, bytes: 0, at: 'released' })
+      return mouth.send({ cmd: 'pubrel', messageId: slot })
     }
     const printed = this.#print(delivered, now)
     // [MQTT-3.1.2-25] too large for this client: as if it had been delivered
-    if (printed === undefined || printed.size > packetMax) {
+    if (printed === undefined || printed.size > terms.packetMax) {
       if (printed) this.#lost(delivered, ['body'])
       this.#forget(delivered)
       return true
     }
     this.#lost(delivered, printed.lost)
-    tally.sent++
+    house.tally.sent++
     const { qos, size } = printed
     this.#sent += size
     if (qos === 0) this.#forget(delivered)
     else this.#takeOff(slot!, { delivered, qos, bytes: size, at: 'sent' })
-    return send({ cmd: 'encoded', bytes: qos === 0 ? printed.bytes : withId(printed.bytes, slot!) })
+    return mouth.send({ cmd: 'encoded', bytes: qos === 0 ? printed.bytes : withId(printed.bytes, slot!) })
   }
 
   /** With an alias for its topic where that can be had. undefined: there is nothing to send. */
   #print(delivered: Delivered, now: EpochMs): Printed | undefined {
-    const { version, packetMax, aliasMax, encodings } = this.#options
+    const { terms, house } = this.#client
+    const { version, packetMax, aliasMax } = terms
+    const { encodings } = house
     const topic = aliasMax > 0 ? encodings.topicOf(delivered.message) : undefined
-    const alias = topic === undefined ? undefined : this.#aliases.of(topic)
+    const alias = topic === undefined ? undefined : (this.#aliases ??= new Aliases(aliasMax)).of(topic)
     let printed = encodings.print(delivered, { version, alias }, now)
     if (alias?.known === false && 'size' in printed) {
-      if (printed.size <= packetMax) this.#aliases.told(topic!, alias)
+      if (printed.size <= packetMax) this.#aliases?.told(topic!, alias)
       else printed = encodings.print(delivered, { version }, now)
     }
     if ('size' in printed) return printed
@@ -235,14 +221,15 @@ export class Deliveries {
   }
 
   #takeOff(messageId: number, flight: Flight): void {
+    this.#flights ??= new Map()
     this.#flights.set(messageId, flight)
     this.#bytes += flight.bytes
   }
 
   #lost(delivered: Delivered, fields: readonly Parameters<Gateway['lost']>[2][]): void {
-    const { gateway, version } = this.#options
+    const { gateway, terms } = this.#client
     const from = delivered.message.via ?? 'remoting'
-    for (const field of fields) gateway.lost(from, version === 5 ? 'mqtt5' : 'mqtt3', field)
+    for (const field of fields) gateway.lost(from, terms.version === 5 ? 'mqtt5' : 'mqtt3', field)
   }
 
   #forget(delivered: Delivered): void {
@@ -250,10 +237,10 @@ export class Deliveries {
   }
 
   /** Only ever raises the credit: the pump itself counts it down. */
-  readonly #refill = (): void => {
+  #refill(): void {
     if (this.#held || this.#blocked) return
-    const { window, gateway } = this.#options
-    const room = this.#bytes > gateway.limits.outboundBytes ? 0 : window - this.#pump.unsettled
+    const { terms, gateway } = this.#client
+    const room = this.#bytes > gateway.limits.outboundBytes ? 0 : terms.window - this.#pump.unsettled
     if (room > 0) this.#pump.credit(room)
   }
 }

@@ -6,11 +6,15 @@ const HEADER_MAX = 5
 const FIRST_HOLD = 64
 const none = Buffer.alloc(0)
 
-/** Looks at the first byte of a packet before anything else of it is taken. @throws Fault */
-export type Opening = (first: number) => void
-
-/** Told of a packet in `bytes`: where it begins, where its body begins, where it ends. */
-export type Cut = (bytes: Buffer, from: number, body: number, to: number) => void
+/** What is asked and told while packets are cut out. */
+export interface Cutting {
+  /** Bytes of a packet; asked anew for each. */
+  max(): number
+  /** Looks at the first byte of a packet before anything else of it is taken. @throws Fault */
+  opening(first: number): void
+  /** A packet in `bytes`, which are the chunk or a buffer that is not used again: it begins at `from`, its body at `body`. */
+  packet(bytes: Buffer, from: number, body: number, to: number): void
+}
 
 /**
  * Cuts a byte stream into packets. What is not complete is gathered in one buffer that doubles, so that single bytes
@@ -27,23 +31,20 @@ export class Framing {
     return this.#have
   }
 
-  /**
-   * `max`: of a packet, asked anew for each. `packet` gets a place in the chunk, or in a buffer that is not used again.
-   * @throws Fault 'malformed', 'tooLarge', and what `opening` and `packet` throw
-   */
-  cut(chunk: Buffer, max: () => number, opening: Opening, packet: Cut): void {
+  /** @throws Fault 'malformed', 'tooLarge', and what `opening` and `packet` throw */
+  cut(chunk: Buffer, cutting: Cutting): void {
     let at = 0
     if (this.#have > 0) {
-      const took = this.#complete(chunk, max(), packet)
+      const took = this.#complete(chunk, cutting)
       if (took === undefined) return
       at = took
     }
     while (at < chunk.length) {
-      opening(chunk[at]!)
-      const known = this.#measure(chunk, at, chunk.length, max())
+      cutting.opening(chunk[at]!)
+      const known = this.#measure(chunk, at, chunk.length, cutting.max())
       const total = known ? this.#total : FIRST_HOLD
       if (!known || chunk.length - at < total) return this.#hold(chunk, at, chunk.length, total)
-      packet(chunk, at, at + this.#header, at + total)
+      cutting.packet(chunk, at, at + this.#header, at + total)
       at += total
     }
   }
@@ -75,7 +76,8 @@ export class Framing {
   }
 
   /** How many bytes of the chunk the held packet took; undefined: all, and it is still not complete. */
-  #complete(chunk: Buffer, max: number, packet: Cut): number | undefined {
+  #complete(chunk: Buffer, cutting: Cutting): number | undefined {
+    const max = cutting.max()
     let at = 0
     while (!this.#measure(this.#held, 0, Math.min(this.#have, HEADER_MAX), max)) {
       if (at === chunk.length) return undefined
@@ -89,7 +91,7 @@ export class Framing {
     const held = this.#held
     this.#held = none
     this.#have = 0
-    packet(held, 0, this.#header, total)
+    cutting.packet(held, 0, this.#header, total)
     return at + take
   }
 

@@ -43,7 +43,7 @@ export const openPatiently = async (
   session: Session,
   terms: Terms,
   connect: Connect,
-  pause: (ms: Ms) => Promise<boolean>,
+  connection: { pause(ms: Ms): Promise<boolean> },
 ): Promise<Replies['open'] | undefined> => {
   const until = gateway.clock.now() + OPEN_WAIT
   for (;;) {
@@ -53,7 +53,7 @@ export const openPatiently = async (
       const fault = Fault.from(error)
       const wait = fault.retryAfter ?? OPEN_RETRY
       if (!mayPass(fault) || gateway.clock.now() + wait > until) throw error
-      if (!(await pause(wait))) return undefined
+      if (!(await connection.pause(wait))) return undefined
     }
   }
 }

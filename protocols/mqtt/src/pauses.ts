@@ -3,7 +3,7 @@ import type { Clock, Ms } from '@sluice/core'
 /** The waits of one connection: its end cuts all of them short. */
 export class Pauses {
   readonly #clock: Clock
-  readonly #cuts = new Set<() => void>()
+  #cuts: Set<() => void> | undefined
   #over = false
 
   constructor(clock: Clock) {
@@ -13,14 +13,15 @@ export class Pauses {
   /** Resolves with true after that time, with false at the end of the connection. */
   wait(ms: Ms): Promise<boolean> {
     if (this.#over) return Promise.resolve(false)
+    const cuts = (this.#cuts ??= new Set())
     return new Promise((resolve) => {
       const cut = () => {
         cancel()
         resolve(false)
       }
-      this.#cuts.add(cut)
+      cuts.add(cut)
       const cancel = this.#clock.after(ms, () => {
-        this.#cuts.delete(cut)
+        cuts.delete(cut)
         resolve(true)
       })
     })
@@ -28,7 +29,7 @@ export class Pauses {
 
   end(): void {
     this.#over = true
-    for (const cut of this.#cuts) cut()
-    this.#cuts.clear()
+    for (const cut of this.#cuts ?? []) cut()
+    this.#cuts = undefined
   }
 }

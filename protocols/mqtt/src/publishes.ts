@@ -2,22 +2,21 @@ import {
   type CommandOf,
   Fault,
   type FaultCode,
-  type Gateway,
   type Message,
   type Ms,
   type Once,
   type Replies,
-  type Session,
   type Slot,
 } from '@sluice/core'
 import { Answers, type Place } from './answers.ts'
 import { readRecipient } from './apsara.ts'
+import type { Client } from './client.ts'
 import { inboxOf } from './connect.ts'
 import { described, ID_UNKNOWN, NO_SUBSCRIBERS, reasonOf, SUCCESS } from './faults.ts'
-import type { Ack, Outbound, Publish, QoS } from './packets.ts'
+import type { Ack, Publish, QoS } from './packets.ts'
 import { isOver, Quota } from './quota.ts'
 import { type Run, Runs } from './runs.ts'
-import { isOwn, type Tally } from './system.ts'
+import { isOwn } from './system.ts'
 import { readInbox } from './topics.ts'
 import { type Published, toMessage } from './translate.ts'
 
@@ -25,50 +24,38 @@ const PATIENCE: Ms = 5_000
 /** QoS 2 ids of a session that wait for their PUBREL: clients of 3.1.1 know no receive maximum. */
 export const INCOMING_MAX = 1_024
 
-export interface PublishesOptions {
-  readonly gateway: Gateway
-  readonly session: Session
-  readonly inbox: string
-  readonly epoch: number
-  /** QoS 2 ids that the session had when it was opened. */
-  readonly incoming: readonly number[]
-  /** The session was there before. */
-  readonly resumed: boolean
-  /** Only MQTT 5 can say no. */
-  readonly refuses: boolean
-  readonly explained: boolean
-  readonly receiveMaximum: number
-  readonly topicAliasMaximum: number
-  /** Whether `{parent}/p2p/{client id}` is for that client. */
-  readonly apsara: boolean
-  readonly tally: Tally
-  send(packet: Outbound): void
-  /** Ends the connection. */
-  fail(fault: Fault): void
-  /** Resolves with true after that time, with false at the end of the connection. */
-  pause(ms: Ms): Promise<boolean>
-}
-
 /** What a client publishes: aliases, the receive maximum, QoS 2 ids, answers in order and only after the store. */
 export class Publishes {
-  readonly #options: PublishesOptions
+  readonly #client: Client
   readonly #answers: Answers
-  readonly #aliases = new Map<number, string>()
+  #aliases: Map<number, string> | undefined
   /** 'storing': no PUBREC yet. 'dropped': 3.1.1 was told PUBREC for what was refused. 'restored': of an earlier connection. */
-  readonly #ids = new Map<number, 'storing' | 'stored' | 'dropped' | 'restored'>()
-  readonly #told = new Set<FaultCode>()
+  #ids: Map<number, 'storing' | 'stored' | 'dropped' | 'restored'> | undefined
+  #told: Set<FaultCode> | undefined
   /** Publishes with QoS 1 and 2 of this connection that are not completed. */
   #unfinished = 0
   readonly #quota: Quota
-  readonly #runs = new Runs((run) => this.#during(this.#storeRun(run)))
+  readonly #runs: Runs
   #working = 0
-  #idle: (() => void)[] = []
+  #idle: (() => void) | undefined
 
-  constructor(options: PublishesOptions) {
-    this.#options = options
-    this.#answers = new Answers((acks) => options.send(acks.length === 1 ? acks[0]! : { cmd: 'acks', acks }))
-    this.#quota = new Quota(options.gateway.clock, options.pause)
-    for (const id of options.incoming) this.#ids.set(id, 'restored')
+  /** `incoming`: QoS 2 ids that the session had when it was opened. */
+  constructor(client: Client, incoming: readonly number[]) {
+    this.#client = client
+    this.#answers = new Answers(client.mouth)
+    this.#quota = new Quota(client.gateway.clock, client.mouth)
+    this.#runs = new Runs(this)
+    for (const id of incoming) this.#set(id, 'restored')
+  }
+
+  /** Whether the client can be told no: with MQTT 5. */
+  get #refuses(): boolean {
+    return this.#client.terms.version === 5
+  }
+
+  #set(id: number, state: 'storing' | 'stored' | 'dropped' | 'restored'): void {
+    this.#ids ??= new Map()
+    this.#ids.set(id, state)
   }
 
   /** Packets whose answer has not left. */
@@ -84,7 +71,7 @@ export class Publishes {
   /** Resolves when the broker has answered everything. */
   idle(): Promise<void> {
     this.cut()
-    return this.#working === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
+    return this.#working === 0 ? Promise.resolve() : new Promise((resolve) => (this.#idle = resolve))
   }
 
   /** @throws Fault for what ends the connection at once */
@@ -104,7 +91,7 @@ export class Publishes {
 
   /** @throws Fault 'limit' about 'receive' [MQTT-3.3.4-9] */
   #begin(): void {
-    if (++this.#unfinished > this.#options.receiveMaximum && this.#options.refuses) {
+    if (++this.#unfinished > this.#client.house.settings.receiveMaximum && this.#refuses) {
       throw new Fault('limit', 'over the receive maximum', { about: 'receive' })
     }
   }
@@ -132,13 +119,14 @@ export class Publishes {
 
   #second(frame: Publish, topic: string): Promise<void> | undefined {
     const id = frame.messageId!
-    const known = this.#ids.get(id)
+    const known = this.#ids?.get(id)
     if (known === 'storing') return undefined // its PUBREC is on its way
     if (known !== undefined) {
       this.#answers.next().answer({ cmd: 'pubrec', messageId: id })
       return undefined
     }
-    if (this.#ids.size >= INCOMING_MAX) throw new Fault('limit', `over ${INCOMING_MAX} publishes wait for PUBREL`)
+    if ((this.#ids?.size ?? 0) >= INCOMING_MAX)
+      throw new Fault('limit', `over ${INCOMING_MAX} publishes wait for PUBREL`)
     this.#begin()
     this.cut()
     return this.#during(this.#exactlyOnce(this.#messageOf(frame, topic), this.#inboxOf(topic), id))
@@ -147,11 +135,11 @@ export class Publishes {
   /** PUBREL always gets its PUBCOMP [MQTT-4.3.3-8…-12; 3.1.1: MQTT-4.3.3-2]. */
   release({ messageId }: Ack): Promise<void> | undefined {
     this.cut()
-    const known = this.#ids.get(messageId)
+    const known = this.#ids?.get(messageId)
     const place = this.#answers.next()
     if (known === undefined || known === 'storing') {
       // A PUBREL that is repeated because its PUBCOMP was lost is no mistake, and some clients take 0x92 for a failed publish.
-      const reasonCode = known === undefined && this.#options.resumed ? SUCCESS : ID_UNKNOWN
+      const reasonCode = known === undefined && this.#client.resumed ? SUCCESS : ID_UNKNOWN
       place.answer({ cmd: 'pubcomp', messageId, reasonCode })
       return undefined
     }
@@ -163,7 +151,12 @@ export class Publishes {
     return this.#during(this.#complete(messageId, place))
   }
 
-  async #storeRun({ qos, messages, ids, places }: Run): Promise<void> {
+  /** Never rejects. */
+  storeRun(run: Run): Promise<void> {
+    return this.#during(this.#storeMessages(run))
+  }
+
+  async #storeMessages({ qos, messages, ids, places }: Run): Promise<void> {
     try {
       if (this.#quota.held) await this.#quota.turn()
       const stored = await this.#store({ kind: 'publish', messages, oneway: qos === 0 })
@@ -213,21 +206,21 @@ export class Publishes {
 
   async #exactlyOnce(message: Message | Fault, inbox: string | undefined, messageId: number): Promise<void> {
     const place = this.#answers.next()
-    this.#ids.set(messageId, 'storing')
+    this.#set(messageId, 'storing')
     try {
       if (Fault.is(message)) throw message
       const reasonCode = await this.#offer(message, 2, inbox, this.#slot(messageId))
-      this.#ids.set(messageId, reasonCode === SUCCESS ? 'stored' : 'dropped')
+      this.#set(messageId, reasonCode === SUCCESS ? 'stored' : 'dropped')
       place.answer({ cmd: 'pubrec', messageId, reasonCode })
     } catch (error) {
-      if (this.#options.refuses) this.#forget(messageId)
-      else this.#ids.set(messageId, 'dropped')
+      if (this.#refuses) this.#forget(messageId)
+      else this.#set(messageId, 'dropped')
       this.#refuse(place, 'pubrec', messageId, Fault.from(error))
     }
   }
 
   async #complete(messageId: number, place: Place): Promise<void> {
-    const { gateway, session } = this.#options
+    const { gateway, session } = this.#client
     try {
       const receipts = [this.#slot(messageId)]
       const context = gateway.context(session, PATIENCE)
@@ -237,17 +230,17 @@ export class Publishes {
       this.#forget(messageId)
       place.answer({ cmd: 'pubcomp', messageId })
     } catch (error) {
-      place.end(() => this.#options.fail(Fault.from(error)))
+      place.end(() => this.#client.mouth.fail(Fault.from(error)))
     }
   }
 
   #forget(messageId: number): void {
-    if (this.#ids.get(messageId) !== 'restored') this.#unfinished--
-    this.#ids.delete(messageId)
+    if (this.#ids?.get(messageId) !== 'restored') this.#unfinished--
+    this.#ids?.delete(messageId)
   }
 
   #slot(slot: number): Slot {
-    const { inbox, epoch } = this.#options
+    const { inbox, epoch } = this.#client
     // The node is the one that keeps the inbox, which routing knows and we do not.
     return { of: 'inbox', node: '', inbox, epoch, way: 'in', slot }
   }
@@ -256,21 +249,22 @@ export class Publishes {
   #resolve({ topic, properties }: Publish): string {
     const alias = properties?.topicAlias
     if (alias === undefined) return topic
-    if (alias === 0 || alias > this.#options.topicAliasMaximum) {
+    if (alias === 0 || alias > this.#client.house.settings.topicAliasMaximum) {
       throw new Fault('malformed', `topic alias ${alias}`, { about: 'alias' }) // [MQTT-3.3.2-8, -9]
     }
     if (topic !== '') {
+      this.#aliases ??= new Map()
       this.#aliases.set(alias, topic)
       return topic
     }
-    const known = this.#aliases.get(alias)
+    const known = this.#aliases?.get(alias)
     if (known === undefined) throw new Fault('malformed', 'unknown topic alias', { about: 'protocol' })
     return known
   }
 
   /** Why not, where it is no message of ours. */
   #messageOf(frame: Publish, topic: string): Message | Fault {
-    this.#options.tally.received++
+    this.#client.house.tally.received++
     if (isOwn(topic)) return new Fault('forbidden', '$SYS is the server’s own', { about: 'topic' })
     try {
       return toMessage(frame, topic, this.#where())
@@ -308,45 +302,47 @@ export class Publishes {
   }
 
   async #store(command: CommandOf<'publish'>): Promise<Replies['publish']['stored']> {
-    const { gateway, session } = this.#options
+    const { gateway, session } = this.#client
     const { traceparent } = command.messages[0]!
     const context = gateway.context(session, PATIENCE, traceparent === undefined ? undefined : { traceparent })
     return (await gateway.handle(command, context)).stored
   }
 
   #recipient(topic: string): string | undefined {
-    const clientId = this.#options.apsara ? readRecipient(topic) : undefined
+    const clientId = this.#client.house.settings.apsara ? readRecipient(topic) : undefined
     return clientId === undefined ? undefined : inboxOf(clientId)
   }
 
   #where(): Published {
-    const { gateway, session } = this.#options
+    const { gateway, session } = this.#client
     return { now: gateway.clock.now(), host: session.remoteAddress, bodyBytes: gateway.limits.bodyBytes }
   }
 
   #refuse(place: Place, cmd: 'puback' | 'pubrec', messageId: number, fault: Fault): void {
-    const { refuses, explained, fail } = this.#options
+    const { terms, mouth } = this.#client
+    const refuses = this.#refuses
     this.#note(fault)
     const { puback, passing } = reasonOf(fault)
-    if (puback === undefined || (passing && !refuses)) return place.end(() => fail(fault))
+    if (puback === undefined || (passing && !refuses)) return place.end(() => mouth.fail(fault))
     // A client of 3.1.1 would send for ever what will never be taken [3.1.1: MQTT-3.3.5-2].
     const reasonCode = refuses ? puback : SUCCESS
-    place.answer({ cmd, messageId, reasonCode, ...(refuses && explained && described(fault)) })
+    place.answer({ cmd, messageId, reasonCode, ...(refuses && terms.explained && described(fault)) })
   }
 
   /** Once for each kind of refusal: a client may be refused a thousand times a second. */
   #note(error: unknown): void {
     const { code, message } = Fault.from(error)
-    if (this.#told.has(code)) return
+    if (this.#told?.has(code)) return
+    this.#told ??= new Set()
     this.#told.add(code)
-    const { gateway, session } = this.#options
+    const { gateway, session } = this.#client
     gateway.log.info('publish.refused', { protocol: 'mqtt', client: session.client, code, reason: message })
   }
 
   async #during(work: Promise<void>): Promise<void> {
     this.#working++
     await work
-    if (--this.#working === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    if (--this.#working === 0) this.#idle?.()
   }
 }
 

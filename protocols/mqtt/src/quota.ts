@@ -10,14 +10,14 @@ export const isOver = (error: unknown): error is Fault =>
 /** Over quota the answer of a publish waits, and with it the client's window; those behind it wait too, as order demands. */
 export class Quota {
   readonly #clock: Clock
-  readonly #pause: (ms: Ms) => Promise<boolean>
+  readonly #connection: { pause(ms: Ms): Promise<boolean> }
   /** Of the last one that waits. */
   held: Promise<unknown> | undefined
 
   /** `pause`: resolves with false at the end of the connection. */
-  constructor(clock: Clock, pause: (ms: Ms) => Promise<boolean>) {
+  constructor(clock: Clock, connection: { pause(ms: Ms): Promise<boolean> }) {
     this.#clock = clock
-    this.#pause = pause
+    this.#connection = connection
   }
 
   /** Resolves when nobody waits any more. */
@@ -59,7 +59,7 @@ export class Quota {
     for (let fault = error; ; ) {
       if (fault) {
         const wait = fault.retryAfter!
-        if (this.#clock.now() + wait > until || !(await this.#pause(wait))) throw fault
+        if (this.#clock.now() + wait > until || !(await this.#connection.pause(wait))) throw fault
       }
       try {
         return await work()

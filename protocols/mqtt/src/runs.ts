@@ -20,13 +20,18 @@ export interface Run {
   readonly resolve: () => void
 }
 
+/** Where runs are stored. */
+interface Store {
+  /** Never rejects. */
+  storeRun(run: Run): Promise<void>
+}
+
 /** The run that is being collected: until the read ends, or something comes that must stand behind it. */
 export class Runs {
-  readonly #store: (run: Run) => Promise<void>
+  readonly #store: Store
   #run: Run | undefined
 
-  /** `store` never rejects. */
-  constructor(store: (run: Run) => Promise<void>) {
+  constructor(store: Store) {
     this.#store = store
   }
 
@@ -36,17 +41,15 @@ export class Runs {
     if (known && known.qos === qos && known.topic === topic && known.messages.length < RUN_MAX) return known
     this.cut()
     const { promise: done, resolve } = Promise.withResolvers<void>()
-    queueMicrotask(this.#cut)
+    queueMicrotask(() => this.cut())
     return (this.#run = { qos, topic, messages: [], ids: [], places: [], done, resolve })
   }
-
-  readonly #cut = (): void => this.cut()
 
   /** What has been collected is on its way when this returns. */
   cut(): void {
     const run = this.#run
     if (!run) return
     this.#run = undefined
-    void this.#store(run).then(run.resolve)
+    void this.#store.storeRun(run).then(run.resolve)
   }
 }

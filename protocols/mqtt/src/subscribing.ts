@@ -1,6 +1,7 @@
-import { type Binding, Fault, type Gateway, type Ms, type Session } from '@sluice/core'
+import { type Binding, Fault, type Ms } from '@sluice/core'
+import type { Client } from './client.ts'
 import { NO_SUBSCRIPTION, reasonOf, SUBACK_REFUSED, SUCCESS } from './faults.ts'
-import type { Outbound, Subscribe, Subscription, Unsubscribe, Version } from './packets.ts'
+import type { Subscribe, Subscription, Unsubscribe } from './packets.ts'
 import { toBinding, toUnbinding } from './subscriptions.ts'
 
 const PATIENCE: Ms = 5_000
@@ -8,35 +9,20 @@ const PATIENCE: Ms = 5_000
 export const SUBSCRIPTIONS_MAX = 4_096
 export const SUBSCRIPTIONS_LENGTH_MAX = 1024 * 1024
 
-export interface SubscribingOptions {
-  readonly gateway: Gateway
-  readonly session: Session
-  readonly inbox: string
-  readonly epoch: number
-  readonly version: Version
-  readonly shares: boolean
-  /** As they are written. */
-  readonly refused: ReadonlySet<string>
-  /** Told before QoS 1 or 2 is asked for. */
-  exact(): void
-  /** Told of each filter that is granted. */
-  subscribed(filter: string): void
-  send(packet: Outbound): void
-}
-
 /** SUBSCRIBE and UNSUBSCRIBE of one connection. */
 export class Subscribing {
-  readonly #options: SubscribingOptions
-  readonly #filters = new Set<string>()
+  readonly #client: Client
+  #filters: Set<string> | undefined
   #length = 0
 
-  constructor(options: SubscribingOptions) {
-    this.#options = options
+  constructor(client: Client) {
+    this.#client = client
   }
 
   /** One code a filter, in their order [MQTT-3.8.4-1, -6]. @throws Fault 'conflict' */
   async subscribe({ messageId, subscriptions, properties }: Subscribe): Promise<void> {
-    if (subscriptions.some(({ qos }) => qos > 0)) this.#options.exact()
+    // Told before QoS 1 or 2 is asked for.
+    if (subscriptions.some(({ qos }) => qos > 0)) this.#client.deliveries.exact()
     const wanted = subscriptions.map((one) => this.#wanted(one, properties?.subscriptionIdentifier))
     const add = wanted.filter((one): one is Binding => !Fault.is(one))
     const granted = await this.#bind(add)
@@ -45,17 +31,17 @@ export class Subscribing {
       const result = Fault.is(one) ? one : granted[next++]!
       if (result !== true) return this.#code(result)
       this.#keep(subscriptions[at]!.topic)
-      this.#options.subscribed(subscriptions[at]!.topic)
+      this.#client.house.system.subscribed(subscriptions[at]!.topic)
       return subscriptions[at]!.qos
     })
-    this.#options.send({ cmd: 'suback', messageId, granted: codes })
+    this.#client.mouth.send({ cmd: 'suback', messageId, granted: codes })
   }
 
   /** Always answered [MQTT-3.10.4-4, -5]. @throws Fault for what 3.1.1 has no word for */
   async unsubscribe({ messageId, unsubscriptions }: Unsubscribe): Promise<void> {
     const wanted = unsubscriptions.map((topic) => caught(() => toUnbinding(topic)))
     const remove = wanted.filter((one): one is Exclude<typeof one, Fault> => !Fault.is(one))
-    const { gateway, session, inbox, epoch, send } = this.#options
+    const { gateway, session, inbox, epoch, terms, mouth } = this.#client
     let existed: readonly (boolean | Fault)[] = []
     if (remove.length > 0) {
       try {
@@ -64,27 +50,31 @@ export class Subscribing {
         existed = reply.existed
       } catch (error) {
         existed = remove.map(() => this.#bearable(error))
-        if (this.#options.version === 4) throw error
+        if (terms.version === 4) throw error
       }
     }
     let next = 0
     const codes = wanted.map((one, at) => {
-      const known = this.#filters.has(unsubscriptions[at]!)
+      const known = this.#filters?.has(unsubscriptions[at]!) === true
       const result = Fault.is(one) ? one : (existed[next++] ?? known)
       if (Fault.is(result)) return reasonOf(result).unsuback ?? reasonOf(result).suback
       this.#drop(unsubscriptions[at]!)
       return result ? SUCCESS : NO_SUBSCRIPTION
     })
-    send({ cmd: 'unsuback', messageId, granted: codes })
+    mouth.send({ cmd: 'unsuback', messageId, granted: codes })
   }
 
   #wanted(one: Subscription, id: number | undefined): Binding | Fault {
+    const { settings } = this.#client.house
     return caught(() => {
-      if (this.#options.refused.has(one.topic))
+      if (settings.refusedFilters.has(one.topic))
         throw new Fault('forbidden', 'not to be subscribed to', { about: 'filter' })
-      const binding = toBinding(one, id, this.#options.shares)
-      if (this.#filters.has(one.topic)) return binding
-      if (this.#filters.size >= SUBSCRIPTIONS_MAX || this.#length + one.topic.length > SUBSCRIPTIONS_LENGTH_MAX) {
+      const binding = toBinding(one, id, settings.sharedSubscriptions)
+      if (this.#filters?.has(one.topic)) return binding
+      if (
+        (this.#filters?.size ?? 0) >= SUBSCRIPTIONS_MAX ||
+        this.#length + one.topic.length > SUBSCRIPTIONS_LENGTH_MAX
+      ) {
         throw new Fault('limit', 'too many subscriptions')
       }
       return binding
@@ -93,7 +83,7 @@ export class Subscribing {
 
   async #bind(add: readonly Binding[]): Promise<readonly (true | Fault)[]> {
     if (add.length === 0) return []
-    const { gateway, session, inbox, epoch } = this.#options
+    const { gateway, session, inbox, epoch } = this.#client
     try {
       const context = gateway.context(session, PATIENCE)
       return (await gateway.handle({ kind: 'bind', inbox, epoch, add, remove: [] }, context)).granted
@@ -111,17 +101,18 @@ export class Subscribing {
   }
 
   #code(fault: Fault): number {
-    return this.#options.version === 5 ? reasonOf(fault).suback : SUBACK_REFUSED
+    return this.#client.terms.version === 5 ? reasonOf(fault).suback : SUBACK_REFUSED
   }
 
   #keep(filter: string): void {
+    this.#filters ??= new Set()
     if (this.#filters.has(filter)) return
     this.#filters.add(filter)
     this.#length += filter.length
   }
 
   #drop(filter: string): void {
-    if (this.#filters.delete(filter)) this.#length -= filter.length
+    if (this.#filters?.delete(filter)) this.#length -= filter.length
   }
 }
 
