@@ -207,19 +207,20 @@ export class RemotingConversation implements Conversation<Frame> {
 
   #answer(frame: Frame, answer: Answer): void {
     if (isOneway(frame)) return
-    const { code, remark, ext, body, parts } = answer
-    this.#send({
+    const { code, remark, ext = bare, body, parts } = answer
+    const said: Writable<Frame> = {
       code,
       language: 'JAVA',
       version: version.ours,
       opaque: frame.opaque,
       flag: RESPONSE,
-      ext: ext ?? bare,
+      ext,
       binary: frame.binary,
-      ...(remark && { remark }),
-      ...(body && { body }),
-      ...(parts && { parts }),
-    })
+    }
+    if (remark) said.remark = remark
+    if (body) said.body = body
+    if (parts) said.parts = parts
+    this.#send(said)
   }
 
   #refuse(frame: Frame, error: unknown): void {
@@ -243,6 +244,8 @@ export class RemotingConversation implements Conversation<Frame> {
     })
   }
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Every answer says them: clients look for them in any. */
 const bare = { MSG_REGION: 'DefaultRegion', TRACE_ON: 'false' } as const

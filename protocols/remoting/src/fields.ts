@@ -21,6 +21,24 @@ export const integer = (ext: Ext, name: string, absent?: number): number => {
     if (absent === undefined) throw missing(name)
     return absent
   }
+  const number = short(value)
+  if (number >= 0) return number
+  return long(name, value)
+}
+
+/** Up to fifteen digits, most of all numbers; −1: something else. */
+const short = (value: string): number => {
+  if (value.length > 15) return -1
+  let number = 0
+  for (let at = 0; at < value.length; at++) {
+    const digit = value.charCodeAt(at) - 0x30
+    if (digit < 0 || digit > 9) return -1
+    number = number * 10 + digit
+  }
+  return number
+}
+
+const long = (name: string, value: string): number => {
   const number = Number(value)
   if (!INT.test(value) || !Number.isSafeInteger(number)) throw new Fault('malformed', `field ${name} is no integer`)
   return number

@@ -1,54 +1,68 @@
 import type { EpochMs, Message } from '@sluice/core'
 import { deliverAtOf, PropertyView } from '@sluice/remoting'
 
-/** What a send says beside the property string. */
+/** What the messages of one send have in common. */
+export interface Said {
+  readonly topic: string
+  readonly bornAt: EpochMs
+  readonly bornHost: string
+  readonly receivedAt: EpochMs
+}
+
 export interface Sent {
+  readonly body: Buffer
+  /** The property string as it came. */
+  readonly packed: Buffer
+  readonly encoding: Message['encoding'] | undefined
+  /** RocketMQ's user flag, where it is not 0. */
+  readonly original: Message['original'] | undefined
+  /** Whether properties of ours may be among the others. */
+  readonly ours: boolean
+}
+
+/** A message as its producer sent it; its property string is parsed when somebody looks. */
+export const sentMessage = (said: Said, sent: Sent): Message => new SentMessage(said, sent) as Message
+
+/** A getter cannot be absent, only undefined. */
+type Getters<T> = { readonly [K in keyof T]-?: {} extends Pick<T, K> ? T[K] | undefined : T[K] }
+
+/** Where this is not, none of our own properties is. */
+export const OURS = 'x-mq-'
+
+class SentMessage implements Getters<Message> {
   readonly topic: string
   readonly body: Buffer
   /** The property string as it came. */
   readonly packed: Buffer
   readonly bornAt: EpochMs
   readonly bornHost: string
-  readonly receivedAt: EpochMs
-  readonly encoding?: 'zlib' | 'lz4' | 'zstd'
-  /** RocketMQ's user flag, where it is not 0. */
-  readonly original?: Message['original']
-}
-
-/** A message as its producer sent it; its property string is parsed when somebody looks. */
-export const sentMessage = (sent: Sent): Message => new SentMessage(sent) as Message
-
-/** A getter cannot be absent, only undefined. */
-type Getters<T> = { readonly [K in keyof T]-?: {} extends Pick<T, K> ? T[K] | undefined : T[K] }
-
-class SentMessage implements Getters<Message> {
-  readonly topic: string
-  readonly body: Buffer
-  readonly packed: Buffer
-  readonly bornAt: EpochMs
-  readonly bornHost: string
-  readonly #encoding: Sent['encoding']
+  readonly #encoding: Message['encoding']
   readonly #original: Message['original']
   readonly #receivedAt: EpochMs
-  readonly #view: PropertyView
+  readonly #ours: boolean
+  #parsed: PropertyView | undefined
 
-  constructor(sent: Sent) {
-    this.topic = sent.topic
-    this.body = sent.body
-    this.packed = sent.packed
-    this.bornAt = sent.bornAt
-    this.bornHost = sent.bornHost
-    this.#encoding = sent.encoding
-    this.#original = sent.original
-    this.#receivedAt = sent.receivedAt
-    this.#view = new PropertyView(sent.packed)
+  constructor({ topic, bornAt, bornHost, receivedAt }: Said, { body, packed, encoding, original, ours }: Sent) {
+    this.topic = topic
+    this.body = body
+    this.packed = packed
+    this.bornAt = bornAt
+    this.bornHost = bornHost
+    this.#encoding = encoding
+    this.#original = original
+    this.#receivedAt = receivedAt
+    this.#ours = ours
+  }
+
+  get #view(): PropertyView {
+    return (this.#parsed ??= new PropertyView(this.packed))
   }
 
   get encoding() {
-    return this.#encoding ?? this.#view.encoding
+    return this.#encoding ?? (this.#ours ? this.#view.encoding : undefined)
   }
   get original() {
-    return this.#original ?? this.#view.original
+    return this.#original ?? (this.#ours ? this.#view.original : undefined)
   }
   /** DELAY levels and TIMER_* delays count from when the message came. */
   get deliverAt() {

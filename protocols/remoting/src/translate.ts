@@ -24,7 +24,7 @@ import {
 } from '@sluice/remoting'
 import { type Ext, either, integer, text } from './fields.ts'
 import { filterOf } from './membership.ts'
-import { sentMessage } from './message.ts'
+import { OURS, type Said, sentMessage } from './message.ts'
 import { CLUSTER } from './routes.ts'
 
 export const RETRY = '%RETRY%'
@@ -76,39 +76,29 @@ export const toSend = (frame: Frame, arrival: Arrival, limits: Pick<Limits, 'bod
   if (body.length > limits.bodyBytes)
     throw new Fault('tooLarge', `a body of ${body.length} bytes; at most ${limits.bodyBytes}`, { about: 'body' })
   const said: Said = { topic, bornAt, bornHost: arrival.from, receivedAt: arrival.at }
+  const properties = batch ? '' : (ext[short ? 'i' : 'properties'] ?? '')
   return {
     group: ext[short ? 'a' : 'producerGroup'] ?? '',
     topic,
     queue: integer(ext, short ? 'e' : 'queueId', -1),
-    messages: batch ? splitBatch(body, said) : [toMessage(frame, short, body, flag, said)],
-    asker: batch ? undefined : askerOf(propertiesOf(ext, short)),
+    messages: batch ? splitBatch(body, said) : [toMessage(ext, short, body, properties, flag, said)],
+    asker: askerOf(properties),
   }
-}
-
-interface Said {
-  readonly topic: string
-  readonly bornAt: EpochMs
-  readonly bornHost: string
-  readonly receivedAt: EpochMs
 }
 
 const empty = Buffer.alloc(0)
 
-const toMessage = (frame: Frame, short: boolean, body: Buffer, flag: number, said: Said): Message => {
-  const { ext } = frame
-  const encoding = encodingOf(integer(ext, short ? 'f' : 'sysFlag', 0))
-  const packed = packedOf(propertiesOf(ext, short))
+const toMessage = (ext: Ext, short: boolean, body: Buffer, properties: string, flag: number, said: Said): Message => {
+  const packed = packedOf(properties)
   const retried = said.topic.startsWith(RETRY) ? integer(ext, short ? 'j' : 'reconsumeTimes', 0) : 0
-  return sentMessage({
-    ...said,
+  return sentMessage(said, {
     body,
     packed: retried > 0 ? withRetries(packed, retried) : packed,
-    ...(encoding && { encoding }),
-    ...(flag !== 0 && { original: userFlag(flag) }),
+    encoding: encodingOf(integer(ext, short ? 'f' : 'sysFlag', 0)),
+    original: userFlag(flag),
+    ours: properties.includes(OURS),
   })
 }
-
-const propertiesOf = (ext: Ext, short: boolean): string => ext[short ? 'i' : 'properties'] ?? ''
 
 const isRequest = (properties: string): boolean =>
   properties.includes('REPLY_TO_CLIENT\x01') && !properties.includes('MSG_TYPE\x01reply')
@@ -130,18 +120,23 @@ const withRetries = (packed: Buffer, times: number): Buffer => {
   return Buffer.concat([packed, Buffer.from(`${end}RECONSUME_TIME\x01${times}\x02`)])
 }
 
-const userFlag = (flag: number): NonNullable<Message['original']> => {
+const userFlag = (flag: number): Message['original'] => {
+  if (flag === 0) return undefined
   const bytes = Buffer.allocUnsafe(4)
   bytes.writeInt32BE(flag | 0)
   return { protocol: 'remoting', bytes }
 }
 
+/** The name that was found right last: producers say theirs each time. */
+let rightTopic = ''
+
 /** @throws Fault 'invalid' about 'topic' */
 export const checkTopic = (topic: string): string => {
+  if (topic === rightTopic) return topic
   const max = topic.startsWith(RETRY) || topic.startsWith(DEAD) ? SYSTEM_TOPIC_MAX : TOPIC_MAX
   if (topic.length > max || !TOPIC.test(topic))
     throw new Fault('invalid', `not a topic's name: ${topic.slice(0, max)}`, { about: 'topic' })
-  return topic
+  return (rightTopic = topic)
 }
 
 const topicOf = ({ ext, version }: Frame, short: boolean): string => {
@@ -168,12 +163,15 @@ const splitBatch = (bytes: Buffer, said: Said): readonly Message[] => {
     if (bodyTo < bodyFrom || bodyTo + 2 > from + size) throw new Fault('malformed', 'a body longer than its message')
     const end = bodyTo + 2 + bytes.readUInt16BE(bodyTo)
     if (end !== from + size) throw new Fault('malformed', 'properties that do not end with their message')
+    const body = bytes.subarray(bodyFrom, bodyTo)
+    const packed = bytes.subarray(bodyTo + 2, end)
     messages.push(
-      sentMessage({
-        ...said,
-        body: bytes.subarray(bodyFrom, bodyTo),
-        packed: bytes.subarray(bodyTo + 2, end),
-        ...(flag !== 0 && { original: userFlag(flag) }),
+      sentMessage(said, {
+        body,
+        packed,
+        encoding: undefined,
+        original: userFlag(flag),
+        ours: packed.includes(OURS),
       }),
     )
     from = end

@@ -1,6 +1,6 @@
 import { type CommandOf, type Context, Fault, type Queue, type Replies, type Stored } from '@sluice/core'
 import { type Frame, isOneway, offsetMsgId, response } from '@sluice/remoting'
-import type { Answer, Desk } from '../desk.ts'
+import { type Answer, type Desk, done } from '../desk.ts'
 import { recallHandleOf } from '../recall.ts'
 import { Numbered } from '../topics.ts'
 import { type Send, TEMPLATE, toSend } from '../translate.ts'
@@ -41,28 +41,38 @@ const unlessNew =
     }
   }
 
-const publish = async (
+const publish = (
   { group, topic, messages }: Send,
   into: Queue | undefined,
   oneway: boolean,
   context: Context,
   desk: Desk,
 ): Promise<Answer> => {
-  const command: CommandOf<'publish'> = { kind: 'publish', messages, group, oneway, ...(into && { into }) }
-  let reply: Replies['publish']
-  try {
-    reply = await desk.gateway.handle(command, context)
-  } catch (error) {
-    if (Fault.is(error) && error.code === 'topicNotFound') desk.topics.forget(topic, context)
-    throw error
-  }
-  if (oneway) return { code: response.success }
-  const stored = reply.stored.map(whole)
-  const first = stored[0] as Stored
-  const numbered = desk.topics.get(topic, context)
-  const number = (numbered instanceof Numbered ? numbered : await numbered).number(first.queue) ?? first.queue.index
+  const command: CommandOf<'publish'> = into
+    ? { kind: 'publish', messages, group, oneway, into }
+    : { kind: 'publish', messages, group, oneway }
+  return desk.gateway.handle(command, context).then(
+    ({ stored }) => (oneway ? done : answerOf(topic, stored, context, desk)),
+    (error: unknown) => {
+      if (Fault.is(error) && error.code === 'topicNotFound') desk.topics.forget(topic, context)
+      throw error
+    },
+  )
+}
+
+const answerOf = (
+  topic: string,
+  stored: Replies['publish']['stored'],
+  context: Context,
+  desk: Desk,
+): Answer | Promise<Answer> => {
+  const all = stored.map(whole)
+  const first = all[0] as Stored
   if (first.half) desk.halves.add(first.half)
-  return toSendAnswer(topic, stored, number, desk.store)
+  const say = (numbered: Numbered): Answer =>
+    toSendAnswer(topic, all, numbered.number(first.queue) ?? first.queue.index, desk.store)
+  const numbered = desk.topics.get(topic, context)
+  return numbered instanceof Numbered ? say(numbered) : numbered.then(say)
 }
 
 /** A batch is stored or refused as one: what was stored of a refused one comes again. */
