@@ -1,5 +1,6 @@
 import { type Codec, type Decoder, Fault } from '@sluice/core'
 import { type Fields, HeaderDecoder, literal } from './http2/hpack.ts'
+import { PREFIX_BYTES, prefixInto } from './messages.ts'
 
 /** What a client says first. [RFC 9113 §3.4] */
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
@@ -293,23 +294,22 @@ const blockOf = (fields: Fields): Buffer => {
 /** `:status: 200`, which everybody knows, and the type. */
 const RESPONSE = Buffer.concat([Buffer.from([0x88]), literal('content-type', 'application/grpc')])
 const OK = literal('grpc-status', '0')
-const PREFIX_BYTES = 5
-
-/** A whole answer of one message, of at most so many bytes. */
-export const REPLY_BYTES = PAYLOAD_BYTES - PREFIX_BYTES
 
 /** Headers, the message behind its prefix, and `grpc-status: 0`: three frames in one piece. */
-export const reply = (stream: number, message: Uint8Array): Buffer => {
+export const reply = (stream: number, message: Buffer): Buffer => {
   const data = PREFIX_BYTES + message.length
   const out = Buffer.allocUnsafe(3 * HEAD_BYTES + RESPONSE.length + data + OK.length)
   let at = headInto(out, 0, RESPONSE.length, types.headers, END_HEADERS, stream)
   at += RESPONSE.copy(out, at)
-  at = headInto(out, at, data, types.data, 0, stream)
-  out[at] = 0
-  at = out.writeUInt32BE(message.length, at + 1)
-  out.set(message, at)
-  at = headInto(out, at + message.length, OK.length, types.headers, END_HEADERS | END_STREAM, stream)
-  OK.copy(out, at)
+  at = prefixInto(out, headInto(out, at, data, types.data, 0, stream), message)
+  OK.copy(out, headInto(out, at, OK.length, types.headers, END_HEADERS | END_STREAM, stream))
+  return out
+}
+
+/** A message in one frame. */
+export const dataOf = (stream: number, message: Buffer): Buffer => {
+  const out = framed(PREFIX_BYTES + message.length, types.data, 0, stream)
+  prefixInto(out, HEAD_BYTES, message)
   return out
 }
 

@@ -25,7 +25,8 @@ export interface Method {
   readonly reads: boolean
   /** @throws anything that is no message */
   decode(bytes: Buffer): object
-  encode(message: object): Uint8Array
+  /** Valid until the next one is made. */
+  encode(message: object): Buffer
   serve(exchange: Exchange, request: object): void
 }
 
@@ -33,10 +34,10 @@ export interface Method {
 export interface Channel {
   /** Headers of the answer. */
   respond(): void
-  /** A message. `written`: it has left under the peer's flow control. */
-  write(message: Uint8Array, written?: () => void): void
-  /** Headers, a message, and the end with OK. */
-  reply(message: Uint8Array): void
+  /** A message, which is copied. `written`: it has left under the peer's flow control. */
+  write(message: Buffer, written?: () => void): void
+  /** Headers, a message, which is copied, and the end with OK. */
+  reply(message: Buffer): void
   /** Ends our half with a status; without headers before it, it is all there is. */
   finish(status: number, text: string): void
   /** CANCEL. */
@@ -250,7 +251,7 @@ export class Exchange {
     this.#channel.reply(bytes)
   }
 
-  #encoded(message: object): Uint8Array | undefined {
+  #encoded(message: object): Buffer | undefined {
     if (this.#finished || this.over) return undefined
     try {
       return this.method.encode(message)

@@ -57,6 +57,19 @@ export class Messages {
   }
 }
 
+/** Writes prefix and message. Returns where they end. */
+export const prefixInto = (out: Buffer, at: number, message: Buffer): number => {
+  out[at] = 0
+  out.writeUInt32BE(message.length, at + 1)
+  return at + PREFIX_BYTES + message.copy(out, at + PREFIX_BYTES)
+}
+
+export const prefixed = (message: Buffer): Buffer => {
+  const out = Buffer.allocUnsafe(PREFIX_BYTES + message.length)
+  prefixInto(out, 0, message)
+  return out
+}
+
 const inflaters = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const
 
 /** @throws Fault 'unsupported': an encoding that is not spoken here; 'tooLarge', 'malformed' */

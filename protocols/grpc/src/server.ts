@@ -3,37 +3,23 @@ import type { Hall } from './calls.ts'
 import { Clients } from './clients.ts'
 import { type Frame, http2Codec } from './codec.ts'
 import { Http2Conversation } from './conversation.ts'
-import type { Method } from './exchange.ts'
 import { statusOf } from './faults.ts'
 import { Groups } from './groups.ts'
+import { methodsOf } from './service.ts'
 
-/** Connections of HTTP/2 and the clients on them. The protobuf library is loaded when the first of them comes. */
+/** Connections of HTTP/2, and the clients on them: one client has any number. */
 export const startServer = async (gateway: Gateway): Promise<ProtocolServer> => {
   const hall = hallOf(gateway)
   const { clients } = hall
-  let methods: ReadonlyMap<string, Method> | undefined
-  let loading: Promise<void> | undefined
-  const load = async () => {
-    const { methodsOf } = await import('./service.ts')
-    methods = methodsOf(hall)
-  }
+  const methods = methodsOf(hall)
   const server = await frameProtocol<Frame>({
     name: 'grpc',
     codec: http2Codec,
-    converse: (link) => new Http2Conversation(link, hall, methods ?? new Map()),
+    converse: (link) => new Http2Conversation(link, hall, methods),
   }).start(gateway)
   const stopTicking = gateway.clock.every(1_000, () => clients.tick(gateway.clock.now()))
   return {
-    accept(socket, peer) {
-      if (methods) return server.accept(socket, peer)
-      loading ??= load()
-      loading
-        .then(() => server.accept(socket, peer))
-        .catch((error: unknown) => {
-          hall.refuse(error)
-          socket.destroy()
-        })
-    },
+    accept: (socket, peer) => server.accept(socket, peer),
     connections: () => server.connections(),
     async close() {
       stopTicking()

@@ -1,4 +1,3 @@
-import { fromJSON, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader'
 import {
   type Asker,
   type Hall,
@@ -15,6 +14,9 @@ import type { Exchange, Method } from './exchange.ts'
 import { health } from './health.ts'
 import { syncLiteSubscription } from './lite.ts'
 import { getOffset, pullMessage, queryOffset, updateOffset } from './offsets.ts'
+import { read } from './protobuf/read.ts'
+import { type Description, type MethodType, Schema } from './protobuf/schema.ts'
+import { write } from './protobuf/write.ts'
 import { receiveMessage } from './receive.ts'
 import { reflection } from './reflection.ts'
 import { endTransaction, recallMessage, sendMessage } from './sending.ts'
@@ -31,20 +33,13 @@ const services = [SERVICE, HEALTH, REFLECTION, REFLECTION_ALPHA]
 type Serve = Method['serve']
 type Behaviour = Pick<Method, 'serve' | 'lasting'>
 
-/** What is served, by path. The protobuf library loads with this module: not before the first connection. */
+/** What is served, by path. */
 export const methodsOf = (hall: Hall): ReadonlyMap<string, Method> => {
-  const described = fromJSON(descriptor as Parameters<typeof fromJSON>[0], {
-    keepCase: true,
-    longs: String,
-    enums: String,
-    arrays: true,
-    objects: true,
-    oneofs: true,
-  }) as Readonly<Record<string, ServiceDefinition>>
+  const schema = new Schema(descriptor as Description)
   const methods = new Map<string, Method>()
   const serve = (service: string, behaviours: Readonly<Record<string, Behaviour>>, as = service) => {
-    for (const [name, behaviour] of Object.entries(behaviours)) {
-      methods.set(`/${as}/${name}`, { ...behaviour, ...codecOf(described[service]![name]!) })
+    for (const method of schema.service(service)) {
+      methods.set(`/${as}/${method.name}`, { ...codecOf(method), ...behaviours[method.name]! })
     }
   }
   serve(SERVICE, messaging(hall))
@@ -55,10 +50,10 @@ export const methodsOf = (hall: Hall): ReadonlyMap<string, Method> => {
   return methods
 }
 
-const codecOf = (definition: MethodDefinition<object, object>): Pick<Method, 'reads' | 'decode' | 'encode'> => ({
-  reads: definition.requestStream,
-  decode: definition.requestDeserialize,
-  encode: definition.responseSerialize,
+const codecOf = ({ reads, request, response }: MethodType): Pick<Method, 'reads' | 'decode' | 'encode'> => ({
+  reads,
+  decode: (bytes) => read(request, bytes),
+  encode: (message) => write(response, message),
 })
 
 const brief = (serve: Serve): Behaviour => ({ lasting: false, serve })

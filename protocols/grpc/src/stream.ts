@@ -1,7 +1,7 @@
-import { errors, type Frame, PAYLOAD_BYTES, REPLY_BYTES, reply, responding } from './codec.ts'
+import { dataOf, errors, type Frame, PAYLOAD_BYTES, reply, responding } from './codec.ts'
 import type { Channel, Ending, Exchange } from './exchange.ts'
 import type { Fields } from './http2/hpack.ts'
-import { PREFIX_BYTES } from './messages.ts'
+import { PREFIX_BYTES, prefixed } from './messages.ts'
 
 /** What a stream needs of its connection. */
 export interface Carrier {
@@ -19,7 +19,7 @@ export interface Carrier {
 }
 
 interface Part {
-  readonly bytes: Uint8Array
+  readonly bytes: Buffer
   readonly written: (() => void) | undefined
 }
 
@@ -105,26 +105,34 @@ export class Http2Stream implements Channel {
     this.#carrier.send({ kind: 'raw', bytes: responding(this.id) })
   }
 
-  write(message: Uint8Array, written?: () => void): void {
+  write(message: Buffer, written?: () => void): void {
     if (this.#closed) return
-    const prefix = Buffer.alloc(PREFIX_BYTES)
-    prefix.writeUInt32BE(message.length, 1)
-    this.#parts.push({ bytes: prefix, written: undefined }, { bytes: message, written })
-    this.pump()
+    if (this.#parts.length > 0 || !this.#fits(message)) {
+      this.#parts.push({ bytes: prefixed(message), written })
+      return this.pump()
+    }
+    this.#carrier.send({ kind: 'raw', bytes: dataOf(this.id, message) })
+    this.#carrier.sent(this, message.length + PREFIX_BYTES)
+    written?.()
   }
 
-  reply(message: Uint8Array): void {
-    const bytes = message.length + PREFIX_BYTES
-    const { window, corked } = this.#carrier
+  reply(message: Buffer): void {
     if (this.#closed) return
-    if (this.#responded || corked || message.length > REPLY_BYTES || bytes > window || bytes > this.window) {
+    if (this.#responded || !this.#fits(message)) {
       this.respond()
       this.write(message)
       return this.finish(0, '')
     }
     this.#carrier.send({ kind: 'raw', bytes: reply(this.id, message) })
-    this.#carrier.sent(this, bytes)
+    this.#carrier.sent(this, message.length + PREFIX_BYTES)
     this.#ended()
+  }
+
+  /** In one frame, now. */
+  #fits({ length }: Buffer): boolean {
+    const bytes = length + PREFIX_BYTES
+    const { window, corked } = this.#carrier
+    return !corked && bytes <= PAYLOAD_BYTES && bytes <= window && bytes <= this.window
   }
 
   finish(status: number, text: string): void {
@@ -161,10 +169,9 @@ export class Http2Stream implements Channel {
     this.#ended()
   }
 
-  #say(bytes: Uint8Array): void {
+  #say(bytes: Buffer): void {
     this.#said += bytes.length
-    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    this.#carrier.send({ kind: 'data', stream: this.id, bytes: view, last: false, counted: 0 })
+    this.#carrier.send({ kind: 'data', stream: this.id, bytes, last: false, counted: 0 })
     this.#carrier.sent(this, bytes.length)
   }
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   type CommandOf,
   type Delivered,
@@ -258,7 +258,7 @@ export const fromDelivered = (
       ...(message.tag !== undefined && { tag: message.tag }),
       keys: message.keys ?? [],
       message_id: message.id,
-      body_digest: { type: 'MD5', checksum: createHash('md5').update(body).digest('hex').toUpperCase() },
+      body_digest: { type: 'MD5', checksum: hash('md5', body).toUpperCase() },
       body_encoding: gzip ? 'GZIP' : 'IDENTITY',
       message_type: lite ? 'LITE' : typeOf(message),
       born_timestamp: fromMs(message.bornAt),

@@ -1,9 +1,9 @@
 import { type EpochMs, Fault, type Ms } from '@sluice/core'
 
 /**
- * Messages of proto/messaging.proto as the loader hands them over and takes them: names as on the wire, enums as their
- * names (a number when the value is unknown), 64-bit numbers as decimal text, what is absent left out; lists and maps
- * are always there on the way in.
+ * Messages of proto/messaging.proto as they are read and written: names as on the wire, enums as their names (a number
+ * when the value is unknown), 64-bit numbers as decimal text beyond 2^53, what is absent left out; lists and maps are
+ * always there on the way in.
  */
 export interface Resource {
   readonly resource_namespace?: string
