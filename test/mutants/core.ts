@@ -132,7 +132,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'settles the old receipt while a renewal is under way',
     file: holding,
-    from: 'if (deliveries.some((delivered) => this.#held.get(delivered)!.renewing)) await this.#renewal',
+    from: 'if (held.some(({ renewing }) => renewing)) await this.#renewal',
     to: '',
     suite: pump,
     test: 'under way makes a settle wait for the new receipt: the old one would be refused',
@@ -140,8 +140,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'tells done before the store has it',
     file: holding,
-    from: 'const faults = await this.#trySettle(deliveries, outcome)',
-    to: 'const faults = new Map<number, Fault>(); void this.#trySettle(deliveries, outcome)',
+    from: 'const faults = await this.#trySettle(held, outcome)',
+    to: 'const faults = new Map<number, Fault>(); void this.#trySettle(held, outcome)',
     suite: pump,
     test: 'tells `done` after the store has it, each with the fault of its own receipts',
   },

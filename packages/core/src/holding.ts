@@ -23,6 +23,7 @@ const passingCodes: ReadonlySet<FaultCode> = new Set<FaultCode>([
 export const passes = (fault: Fault): boolean => passingCodes.has(fault.code)
 
 interface Held {
+  readonly delivered: Delivered
   receipt: Receipt
   /** When the receipt came, by our clock: the broker's may differ. */
   since: number
@@ -33,8 +34,9 @@ interface Held {
 }
 
 interface Batch {
+  readonly key: string
   readonly outcome: Outcome
-  readonly deliveries: Delivered[]
+  readonly held: Held[]
   readonly done: { readonly count: number; readonly call: (fault?: Fault) => void }[]
 }
 
@@ -43,23 +45,27 @@ export class Holding {
   readonly #support: PumpSupport
   readonly #options: PumpOptions
   /** Told what a `done` threw. */
-  readonly #threw: (error: unknown) => void
-  readonly #held = new Map<Delivered, Held>()
-  readonly #batches = new Map<string, Batch>()
-  readonly #settles = new Set<Promise<void>>()
-  readonly #pauses = new Set<() => void>()
+  readonly #told: { threw(error: unknown): void }
+  /** Most clients hold nothing most of the time: none of these is there before it is needed. */
+  #held: Map<Delivered, Held> | undefined
+  #batches: Batch[] | undefined
+  #pauses: Set<() => void> | undefined
+  /** Settles under way. */
+  #settling = 0
+  /** Waits for the end of them. */
+  #settled: (() => void) | undefined
   #ending = false
   #unrenew: (() => void) | undefined
   #renewal: Promise<void> | undefined
 
-  constructor(support: PumpSupport, options: PumpOptions, threw: (error: unknown) => void) {
+  constructor(support: PumpSupport, options: PumpOptions, told: { threw(error: unknown): void }) {
     this.#support = support
     this.#options = options
-    this.#threw = threw
+    this.#told = told
   }
 
   get size(): number {
-    return this.#held.size
+    return this.#held?.size ?? 0
   }
 
   /** Those with a receipt; the others are settled already. */
@@ -67,43 +73,52 @@ export class Holding {
     const since = this.#support.clock.now()
     for (const delivered of taken) {
       const { receipt } = delivered
-      if (receipt) this.#held.set(delivered, { receipt, since, settling: false, renewing: false })
+      if (!receipt) continue
+      this.#held ??= new Map()
+      this.#held.set(delivered, { delivered, receipt, since, settling: false, renewing: false })
     }
     this.#renewLater()
   }
 
   /** {@link Pump.settle} */
   settle(delivered: readonly Delivered[], outcome: Outcome, done: (fault?: Fault) => void): void {
-    const mine: Delivered[] = []
+    const mine: Held[] = []
     let missing = false
     for (const one of delivered) {
-      const held = this.#held.get(one)
+      const held = this.#held?.get(one)
       if (held && !held.settling) {
         held.settling = true
-        mine.push(one)
+        mine.push(held)
       } else missing ||= one.receipt !== undefined
     }
     const fault = missing ? new Fault('receiptExpired', 'not held', { about: 'receipt' }) : undefined
     if (mine.length === 0) return done(fault)
-    const key = keyOf(outcome)
-    let batch = this.#batches.get(key)
-    if (!batch) {
-      if (this.#batches.size === 0) queueMicrotask(() => this.#flush())
-      this.#batches.set(key, (batch = { outcome, deliveries: [], done: [] }))
-    }
-    batch.deliveries.push(...mine)
+    const batch = this.#batchOf(outcome)
+    for (const held of mine) batch.held.push(held)
     batch.done.push({ count: mine.length, call: fault ? (other) => done(other ?? fault) : done })
+  }
+
+  #batchOf(outcome: Outcome): Batch {
+    const key = keyOf(outcome)
+    if (!this.#batches) queueMicrotask(() => this.#flush())
+    this.#batches ??= []
+    for (const batch of this.#batches) if (batch.key === key) return batch
+    const batch = { key, outcome, held: [], done: [] }
+    this.#batches.push(batch)
+    return batch
   }
 
   /** Waits for the settles under way, then gives the rest back. @returns how many that were */
   async end(): Promise<number> {
     this.#ending = true
     this.#unrenew?.()
-    for (const resume of this.#pauses) resume()
-    for (this.#flush(); this.#settles.size > 0; this.#flush()) await Promise.all(this.#settles)
+    for (const resume of this.#pauses ?? []) resume()
+    for (this.#flush(); this.#settling > 0; this.#flush()) {
+      await new Promise<void>((resolve) => (this.#settled = resolve))
+    }
     await this.#renewal
-    const left = [...this.#held.values()].map(({ receipt }) => receipt)
-    this.#held.clear()
+    const left = [...(this.#held?.values() ?? [])].map(({ receipt }) => receipt)
+    this.#held = undefined
     await this.giveBack(left)
     return left.length
   }
@@ -126,42 +141,44 @@ export class Holding {
   // ── Settle ──────────────────────────────────────────────────────────────────────────────────
 
   #flush(): void {
-    const batches = [...this.#batches.values()]
-    this.#batches.clear()
-    for (const batch of batches) {
-      const settle = this.#settleBatch(batch).finally(() => this.#settles.delete(settle))
-      this.#settles.add(settle)
+    const batches = this.#batches
+    this.#batches = undefined
+    for (const batch of batches ?? []) {
+      this.#settling++
+      void this.#settleBatch(batch).then(() => {
+        if (--this.#settling === 0) this.#settled?.()
+      })
     }
   }
 
-  async #settleBatch({ outcome, deliveries, done }: Batch): Promise<void> {
+  async #settleBatch({ outcome, held, done }: Batch): Promise<void> {
     // The receipt of a renewal under way is void once that arrives: wait for the new one.
-    if (deliveries.some((delivered) => this.#held.get(delivered)!.renewing)) await this.#renewal
-    const faults = await this.#trySettle(deliveries, outcome)
-    // 'received' keeps the delivery: only the last word is still to come.
-    for (const delivered of deliveries) {
-      if (outcome.kind === 'received') this.#held.get(delivered)!.settling = false
-      else this.#held.delete(delivered)
+    if (held.some(({ renewing }) => renewing)) await this.#renewal
+    const faults = await this.#trySettle(held, outcome)
+    for (const one of held) {
+      // 'received' keeps the delivery: only the last word is still to come.
+      if (outcome.kind === 'received') one.settling = false
+      else this.#held?.delete(one.delivered)
     }
     let at = 0
     for (const { count, call } of done) {
       let fault: Fault | undefined
-      for (const end = at + count; at < end; at++) fault ??= faults.get(at)
+      for (const end = at + count; at < end; at++) fault ??= faults?.get(at)
       try {
         call(fault)
       } catch (error) {
-        this.#threw(error)
+        this.#told.threw(error)
       }
     }
   }
 
-  /** @returns why not, by place */
-  async #trySettle(deliveries: readonly Delivered[], outcome: Outcome): Promise<ReadonlyMap<number, Fault>> {
-    const receipts = deliveries.map((delivered) => this.#held.get(delivered)!.receipt)
+  /** @returns why not, by place; undefined: all went well */
+  async #trySettle(held: readonly Held[], outcome: Outcome): Promise<ReadonlyMap<number, Fault> | undefined> {
+    const receipts = held.map(({ receipt }) => receipt)
     for (let tries = 1; ; tries++) {
       try {
         const { failed } = await this.#handle(receipts, outcome)
-        return new Map(failed.map(({ at, fault }) => [at, fault]))
+        return failed.length === 0 ? undefined : new Map(failed.map(({ at, fault }) => [at, fault]))
       } catch (error) {
         const fault = Fault.from(error)
         if (tries === SETTLE_TRIES || this.#ending || !passes(fault))
@@ -173,14 +190,15 @@ export class Holding {
 
   /** `end` cuts it short. */
   #pause(ms: Ms): Promise<void> {
+    const pauses = (this.#pauses ??= new Set())
     return new Promise((resolve) => {
       const resume = () => {
         unwait()
-        this.#pauses.delete(resume)
+        pauses.delete(resume)
         resolve()
       }
       const unwait = this.#support.wheel.at(this.#support.clock.now() + ms, resume)
-      this.#pauses.add(resume)
+      pauses.add(resume)
     })
   }
 
@@ -189,7 +207,7 @@ export class Holding {
   #renewLater(soon = false): void {
     const { invisible } = this.#options
     if (typeof invisible !== 'number' || invisible === 0) return
-    if (this.#unrenew || this.#renewal || this.#ending || this.#held.size === 0) return
+    if (this.#unrenew || this.#renewal || this.#ending || this.size === 0) return
     const after = soon ? Math.min(RETRY_AFTER, invisible / 6) : invisible / 3
     this.#unrenew = this.#support.wheel.at(this.#support.clock.now() + after, () => {
       this.#unrenew = undefined
@@ -203,7 +221,7 @@ export class Holding {
   /** Renews what has been held for a third of its time. @returns false: passing trouble, worth another try soon */
   async #renew(invisible: Ms): Promise<boolean> {
     const since = this.#support.clock.now()
-    const due = [...this.#held.values()].filter(
+    const due = [...(this.#held?.values() ?? [])].filter(
       (held) => !held.settling && held.receipt.of === 'group' && since - held.since >= invisible / 3,
     )
     if (due.length === 0) return true

@@ -58,6 +58,8 @@ const PATIENCE: Ms = 5_000
 /** So many polls in a row may come back empty at once before the next one waits. */
 const EMPTY_POLLS = 3
 
+const none: Delivered[] = []
+
 /** Made once: an abort without a reason makes an exception with its stack each time. */
 const woken = new Fault('unavailable', 'the poll is not wanted any more')
 
@@ -70,7 +72,7 @@ class PopPump implements Pump {
   readonly #options: PumpOptions
   readonly #holding: Holding
   /** Taken before the credit was lowered, and nowhere to go back to: slots, and what was settled on delivery. */
-  #kept: Delivered[] = []
+  #kept: Delivered[] = none
   #credit = 0
   #failed = false
   #stopping: Promise<void> | undefined
@@ -89,7 +91,12 @@ class PopPump implements Pump {
     this.#support = support
     this.#source = source
     this.#options = options
-    this.#holding = new Holding(support, options, (error) => this.#fail(Fault.from(error)))
+    this.#holding = new Holding(support, options, this)
+  }
+
+  /** What a `done` of a settle threw. */
+  threw(error: unknown): void {
+    this.#fail(Fault.from(error))
   }
 
   get unsettled(): number {
@@ -114,7 +121,7 @@ class PopPump implements Pump {
 
   async #stop(): Promise<void> {
     this.#credit = 0
-    this.#kept = []
+    this.#kept = none
     this.#wake()
     this.#unwait?.()
     if (this.#busy) await new Promise<void>((resolve) => (this.#idle = resolve))
@@ -194,7 +201,7 @@ class PopPump implements Pump {
       return this.#over()
     }
     const surplus = taken.slice(wanted)
-    if (!this.#stopping) this.#kept.push(...surplus.filter(({ receipt }) => receipt?.of !== 'group'))
+    if (!this.#stopping) this.#kept = [...this.#kept, ...surplus.filter(({ receipt }) => receipt?.of !== 'group')]
     if (wanted > 0) this.#deliver(taken.slice(0, wanted))
     void this.#holding.giveBack(surplus.flatMap(({ receipt }) => receipt ?? [])).then(() => this.#over())
   }

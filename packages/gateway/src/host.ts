@@ -20,6 +20,7 @@ import {
   type Peer,
   type Principal,
   type PumpOptions,
+  type PumpSupport,
   type Seal,
   type Session,
   type Sessions,
@@ -55,6 +56,8 @@ export class Host implements Gateway {
   readonly seal: Seal
   readonly log: Log
   readonly #parts: HostParts
+  /** One for all pumps. */
+  readonly #pumps: PumpSupport
   /** Undefined: what each client dialled. */
   readonly #advertised: Address | undefined
   readonly #leaving = new Set<Promise<unknown>>()
@@ -66,6 +69,14 @@ export class Host implements Gateway {
     this.clock = parts.clock
     this.seal = parts.seal
     this.log = parts.log
+    this.#pumps = {
+      handle: this.handle,
+      clock: parts.clock,
+      wheel: parts.wheel,
+      pollMs: parts.limits.pollMs,
+      context: (session, patience, more) => this.context(session, patience, more),
+      returned: (session, messages) => parts.returned(session.protocol, messages),
+    }
   }
 
   readonly handle: Handle = <K extends Kind>(command: CommandOf<K>, context: Context) => {
@@ -110,19 +121,7 @@ export class Host implements Gateway {
   }
 
   pump(source: Source, options: PumpOptions) {
-    const { wheel, returned } = this.#parts
-    return createPump(
-      {
-        handle: this.handle,
-        clock: this.clock,
-        wheel,
-        pollMs: this.limits.pollMs,
-        context: (session, patience, more) => this.context(session, patience, more),
-        returned: (session, messages) => returned(session.protocol, messages),
-      },
-      source,
-      options,
-    )
+    return createPump(this.#pumps, source, options)
   }
 
   advertised(session: Session): Address {
