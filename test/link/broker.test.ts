@@ -8,9 +8,6 @@ vi.mock('../../packages/broker/src/broker.ts', async (original) => {
   return { ...real, openBroker: async (options: BrokerOptions) => linked(await real.openBroker(options), options) }
 })
 
-/** Tests that count turns of the loop see it, and are left out. */
-Object.assign(globalThis, { overLink: true })
-
 await import('../../packages/broker/src/commands.test.ts')
 await import('../../packages/broker/src/pop.test.ts')
 await import('../../packages/broker/src/inbox.test.ts')

@@ -3,12 +3,9 @@ import type { Ports } from '@sluice/gateway'
 
 const main = new URL('../../packages/cli/src/main.ts', import.meta.url).pathname
 
-/** A `sluice start` of its own process, and its log. */
-export interface SluiceProcess {
+/** A `sluice` process that runs until a signal, and its log. */
+export interface LoggedProcess {
   readonly pid: number
-  readonly ports: Ports
-  readonly port: number
-  readonly adminPort: number
   /** Log lines so far. */
   readonly lines: readonly Record<string, unknown>[]
   /** The first line with this event, now or later. */
@@ -16,6 +13,18 @@ export interface SluiceProcess {
   kill(signal: NodeJS.Signals): void
   /** Exit code, or the signal that ended it. */
   readonly exited: Promise<number | NodeJS.Signals>
+}
+
+export interface SluiceProcess extends LoggedProcess {
+  readonly ports: Ports
+  readonly port: number
+  readonly adminPort: number
+}
+
+export interface BrokerProcess extends LoggedProcess {
+  /** Where gateways reach it. */
+  readonly address: string
+  readonly adminPort: number
 }
 
 export interface SluiceOptions {
@@ -26,14 +35,35 @@ export interface SluiceOptions {
 
 const STARTS_WITHIN_MS = 30_000
 
-/** Resolves when it is ready. @throws when it ends before, with what it printed */
+/** `sluice start`. Resolves when it is ready. @throws when it ends before, with what it printed */
 export const startSluice = async ({ data, set = [] }: SluiceOptions): Promise<SluiceProcess> => {
-  const settings = ['listeners=[{port: 0}]', 'admin.port=0', 'log.format=json', `data=${data}`, ...set]
-  const child = spawn(
-    process.execPath,
-    ['--conditions=@sluice/source', main, 'start', '--quiet', ...settings.flatMap((setting) => ['--set', setting])],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NODE_OPTIONS: '' } },
-  )
+  const settings = ['listeners=[{port: 0}]', 'admin.port=0', `data=${data}`, ...set]
+  const { ready, ...process } = await started(['start', '--quiet'], settings)
+  const ports = ready as unknown as Ports
+  return { ...process, ports, port: ports.listeners[0]!.port, adminPort: ports.admin.port }
+}
+
+/** `sluice broker`, likewise. */
+export const startBroker = async ({
+  data,
+  listen,
+  set = [],
+}: SluiceOptions & { readonly listen: string }): Promise<BrokerProcess> => {
+  const args = ['broker', '--listen', listen, '--data', data, '--admin-port', '0']
+  const { ready, ...process } = await started(args, set)
+  const { link, admin } = ready as { readonly link: string; readonly admin: { readonly port: number } }
+  return { ...process, address: link, adminPort: admin.port }
+}
+
+const started = async (
+  args: readonly string[],
+  set: readonly string[],
+): Promise<LoggedProcess & { readonly ready: Record<string, unknown> }> => {
+  const settings = ['log.format=json', ...set].flatMap((setting) => ['--set', setting])
+  const child = spawn(process.execPath, ['--conditions=@sluice/source', main, ...args, ...settings], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
   const lines: Record<string, unknown>[] = []
   const waiting: { event: string; done: (line: Record<string, unknown>) => void }[] = []
   let printed = ''
@@ -59,18 +89,8 @@ export const startSluice = async ({ data, set = [] }: SluiceOptions): Promise<Sl
   const timer = setTimeout(() => child.kill('SIGKILL'), STARTS_WITHIN_MS)
   const ready = await Promise.race([line('ready'), exited])
   clearTimeout(timer)
-  if (typeof ready !== 'object') throw new Error(`sluice start ended with ${ready}: ${printed.slice(-2_000)}`)
-  const ports = ready as unknown as Ports
-  return {
-    pid: child.pid!,
-    ports,
-    port: ports.listeners[0]!.port,
-    adminPort: ports.admin.port,
-    lines,
-    line,
-    kill: (signal) => void child.kill(signal),
-    exited,
-  }
+  if (typeof ready !== 'object') throw new Error(`sluice ${args[0]} ended with ${ready}: ${printed.slice(-2_000)}`)
+  return { pid: child.pid!, lines, line, kill: (signal) => void child.kill(signal), exited, ready }
 }
 
 const onLines = (child: ChildProcess, line: (text: string) => void): void => {

@@ -46,6 +46,8 @@ describe('configuration', () => {
     ['listeners: [{ prt: 1, port: 2 }]', 'listeners.0.prt: no such key; did you mean port?'],
     ['admin: { port: 70000 }', 'admin.port: '],
     ['workers: 2', 'workers: '],
+    ['backend: { brokers: [a:1, b:2] }', 'backend.brokers: one broker; several are not built yet'],
+    ['backend: { secret: short }', 'backend.secret: '],
     ['admin: { host: 0.0.0.0 }', 'admin: host is not on loopback'],
     ['admin: { hots: x }', 'admin.hots: no such key; did you mean host?'],
     ['advertise: somewhere', 'advertise: neither dialled nor host:port'],
