@@ -22,6 +22,7 @@ import type { Spread } from './durations.ts'
 import { type FileLayer, realFiles } from './files.ts'
 import { Inboxes } from './inboxCommands.ts'
 import { popInbox } from './inboxPop.ts'
+import { Keys } from './keys.ts'
 import { Log } from './log.ts'
 import { Members } from './members.ts'
 import { commitOffset, queryOffset } from './offsets.ts'
@@ -141,12 +142,15 @@ const open = async (
   const segments = new Segments(files, options.dir)
   const checkpoints = new Checkpoints(files, segments, clock, lines)
   const { file, end } = await recover({ segments, checkpoints, state, counters, clock, lines })
+  const keys = new Keys(segments, checkpoints, lines, end)
   const rolled = (to: number) => {
+    const saveKeys = keys.rolled(to)
     const sidecar = checkpoints.takeSidecar(state, to)
     const snapshot = checkpoints.isDue(to) ? checkpoints.takeSnapshot(state, to) : undefined
     state.nextSegment()
     return async () => {
       await checkpoints.saveSidecar(sidecar)
+      await saveKeys()
       if (snapshot) await checkpoints.saveSnapshot(snapshot)
       lines.info('segment.sealed', { end: to })
       void retention.run()
@@ -179,7 +183,17 @@ const open = async (
     defaultQueues: options.defaultQueues ?? 4,
     bodyBytes: options.bodyBytes ?? 4 * 1024 * 1024,
   }
-  const core = new Core({ state, log, segments, clock, wheel: new Wheel(clock, WHEEL_MS), lines, settings, counters })
+  const core = new Core({
+    state,
+    log,
+    segments,
+    keys,
+    clock,
+    wheel: new Wheel(clock, WHEEL_MS),
+    lines,
+    settings,
+    counters,
+  })
   const retention = new Retention(core, checkpoints, { ...defaultRetain, ...options.retain })
   return new LogBroker(options, core, checkpoints, retention, unlock)
 }

@@ -1,5 +1,5 @@
 import type { CommandOf, Context, Replies } from '@sluice/core'
-import { viewRecord } from '@sluice/remoting'
+import { parseOffsetMsgId, viewRecord } from '@sluice/remoting'
 import type { Core } from './core.ts'
 import type { GroupTopic } from './groups.ts'
 import { inboxOf } from './inboxCommands.ts'
@@ -7,16 +7,17 @@ import { flag, levelOf } from './queueIndex.ts'
 import { deliveredBatch, READ_MAX, type Wanted, wantedOf } from './read.ts'
 import type { Pointed } from './state.ts'
 import { topicOf } from './topicCommands.ts'
-import type { QueueState } from './topics.ts'
+import type { QueueState, TopicState } from './topics.ts'
 
 type Read = CommandOf<'read'>
 type Source = Extract<Read['from'], { by: 'source' }>['source']
 type ByKey = Extract<Read['from'], { by: 'key' }>
 
-/** Index entries of a browse, records of a query by key. */
+/** Index entries of a browse. */
 const SCAN_MAX = 65_536
-const KEY_SCAN_MAX = 16_384
-const KEY_RUN = 256
+/** Records that a query by key looks at: one with a key that every message has ends there. */
+const KEY_LOOKS_MAX = 65_536
+const KEY_RUN = 64
 
 const limited = (pointers: readonly Pointed[], bytes: number): readonly Pointed[] => {
   let total = 0
@@ -107,28 +108,38 @@ export const browse = async (
   return { batch: deliveredBatch(core, records), next: 0, min: 0, max: 0 }
 }
 
-/**
- * Newest first, by looking at the records themselves: the last 16,384 of the topic and no further.
- * `unique`: the key is the message's id.
- */
+/** Newest first, over the whole log. `unique`: the key is the message's id. */
 export const byKey = async (core: Core, command: Read, from: ByKey, context: Context): Promise<Replies['read']> => {
   const topic = topicOf(core, from.topic)
+  const max = Math.min(command.max, READ_MAX)
   const found: Buffer[] = []
-  const share = Math.ceil(KEY_SCAN_MAX / topic.queues.length)
-  for (const { records, visible } of topic.queues) {
-    const least = Math.max(records.min, visible - share)
-    for (let end = visible; end > least && found.length < command.max && !context.signal?.aborted; end -= KEY_RUN) {
-      const pointers: Pointed[] = []
-      for (let offset = end - 1; offset >= Math.max(least, end - KEY_RUN, records.min); offset--) {
-        if ((records.flags(offset) & flag.lost) === 0)
-          pointers.push({ place: records.place(offset), size: records.size(offset) })
-      }
-      for (const record of await core.read(pointers)) {
-        if (record && isMeant(core, record, from) && found.length < command.max) found.push(record)
-      }
+  let left = KEY_LOOKS_MAX
+  const look = async (places: readonly number[]): Promise<void> => {
+    for (let at = 0; at < places.length && found.length < max && left > 0 && !context.signal?.aborted; at += KEY_RUN) {
+      left -= KEY_RUN
+      const run = places.slice(at, at + KEY_RUN).flatMap((place) => standing(topic, place) ?? [])
+      for (const record of await core.read(run))
+        if (record && found.length < max && isMeant(core, record, from)) found.push(record)
     }
   }
+  // An id that was made of the place needs no index.
+  const own = from.unique ? parseOffsetMsgId(from.key) : undefined
+  if (own) await look([own.place])
+  for (const segment of [...core.segments.list].reverse()) {
+    if (found.length >= max || left <= 0 || context.signal?.aborted) break
+    if (segment !== core.segments.list.at(-1) && segment.newest < from.after) break
+    await look(await core.keys.find(segment, from.topic, from.key))
+  }
   return { batch: deliveredBatch(core, found), next: 0, min: 0, max: 0 }
+}
+
+/** Where it stands in its topic, for all to see. */
+const standing = ({ queues }: TopicState, place: number): Pointed | undefined => {
+  for (const { records, visible } of queues) {
+    const offset = records.offsetAt(place)
+    if (offset >= 0) return offset < visible ? { place, size: records.size(offset) } : undefined
+  }
+  return undefined
 }
 
 const isMeant = (core: Core, record: Buffer, { key, unique, after, before }: ByKey): boolean => {

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Clock, Log as Lines } from '@sluice/core'
-import type { FileLayer } from './files.ts'
+import type { FileLayer, OpenFile } from './files.ts'
 import { type Segments, segmentName } from './segments.ts'
 import { openSidecar, writeSidecar } from './sidecar.ts'
 import { positionOf, writeSnapshot } from './snapshot.ts'
@@ -103,8 +103,19 @@ export class Checkpoints {
     }
   }
 
-  async removeSidecar(start: number): Promise<void> {
-    await this.#files.unlink(join(this.#dir, sidecarName(start))).catch(() => undefined)
+  async saveKeys(start: number, bytes: Buffer): Promise<void> {
+    await this.#save(keysName(start), bytes)
+  }
+
+  /** The file of {@link Keys} of a segment, to be closed by who asked. */
+  async openKeys(start: number): Promise<OpenFile | undefined> {
+    return this.#files.open(join(this.#dir, keysName(start)), 'read').catch(() => undefined)
+  }
+
+  /** What stands beside a segment that is gone. */
+  async removeBeside(start: number): Promise<void> {
+    for (const name of [sidecarName(start), keysName(start)])
+      await this.#files.unlink(join(this.#dir, name)).catch(() => undefined)
   }
 
   /** Whole under its name, or not there. */
@@ -136,3 +147,4 @@ export class Checkpoints {
 }
 
 const sidecarName = (start: number): string => `${segmentName(start)}.index`
+const keysName = (start: number): string => `${segmentName(start)}.keys`

@@ -2,6 +2,7 @@ import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Notice, Wheel } f
 import { type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
 import { HEADER, openEntry } from './entry.ts'
 import type { GroupState, GroupTopic } from './groups.ts'
+import type { Keys } from './keys.ts'
 import type { Log } from './log.ts'
 import { Parking } from './park.ts'
 import type { Segments } from './segments.ts'
@@ -60,6 +61,7 @@ export class Core {
   readonly state: State
   readonly log: Log
   readonly segments: Segments
+  readonly keys: Keys
   readonly clock: Clock
   readonly wheel: Wheel
   readonly lines: Lines
@@ -78,16 +80,20 @@ export class Core {
   readonly #viewPlaces = new Float64Array(VIEWS)
   #viewsFrom = 0
 
-  constructor(parts: Pick<Core, 'state' | 'log' | 'segments' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>) {
+  constructor(
+    parts: Pick<Core, 'state' | 'log' | 'segments' | 'keys' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>,
+  ) {
     this.state = parts.state
     this.log = parts.log
     this.segments = parts.segments
+    this.keys = parts.keys
     this.clock = parts.clock
     this.wheel = parts.wheel
     this.lines = parts.lines
     this.settings = parts.settings
     this.counters = parts.counters
     this.state.touch = (what) => this.log.touch(what)
+    this.state.keyed = (topic, facts, place) => this.keys.add(topic, facts, place)
   }
 
   /** The time that the next record is stored at: never before the one before it. */

@@ -4,6 +4,7 @@ import { ENTRY_END, NAME_END, PropertyView, system } from '@sluice/remoting'
 /** What the broker must know of a message to place it and to index it. The same from a message and from its record. */
 export interface Facts {
   readonly id: string | undefined
+  readonly keys: readonly string[] | undefined
   readonly tag: string | undefined
   readonly group: string | undefined
   readonly path: string | undefined
@@ -21,6 +22,7 @@ export const factsOf = (message: Message): Facts =>
     ? factsOfPacked(message.packed)
     : {
         id: message.id,
+        keys: message.keys,
         tag: message.tag,
         group: message.group,
         path: message.path,
@@ -34,12 +36,13 @@ export const factsOf = (message: Message): Facts =>
 type Found = { -readonly [K in keyof Facts]: Facts[K] }
 
 /** First bytes of the names that are looked for; any other entry is passed over without being decoded. */
-const firsts: ReadonlySet<number> = new Set([...'TUD_mx'].map((char) => char.charCodeAt(0)))
+const firsts: ReadonlySet<number> = new Set([...'KTUD_mx'].map((char) => char.charCodeAt(0)))
 
 /** One pass over the bytes of a property string. */
 export const factsOfPacked = (packed: Buffer): Facts => {
   const found: Found = {
     id: undefined,
+    keys: undefined,
     tag: undefined,
     group: undefined,
     path: undefined,
@@ -74,6 +77,9 @@ const take = (found: Found, packed: Buffer, name: string, from: number, to: numb
   switch (name) {
     case system.id:
       found.id = packed.toString('utf8', from, to)
+      return false
+    case system.keys:
+      found.keys = packed.toString('utf8', from, to).split(' ')
       return false
     case system.tag:
       found.tag = packed.toString('utf8', from, to)
@@ -111,8 +117,8 @@ const take = (found: Found, packed: Buffer, name: string, from: number, to: numb
 }
 
 const withMore = (packed: Buffer, found: Found): Facts => {
-  const { id, tag, group, path } = new PropertyView(packed)
-  return { ...found, id, tag, group, path }
+  const { id, keys, tag, group, path } = new PropertyView(packed)
+  return { ...found, id, keys, tag, group, path }
 }
 
 export const fullTopic = (topic: string, facts: Facts): string => joinPath(topic, facts.path)

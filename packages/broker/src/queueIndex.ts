@@ -100,6 +100,21 @@ export class QueueIndex {
     return this.#chunks[Math.floor(at / CHUNK)]![(at % CHUNK) * WORDS + word]!
   }
 
+  /** The offset of the record at this place; −1: it is not here. */
+  offsetAt(place: number): number {
+    let low = this.min
+    let high = this.max
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      let known = middle
+      while (known < high && this.flags(known) & flag.lost) known++
+      if (known < high && this.place(known) < place) low = known + 1
+      else high = middle
+    }
+    while (low < this.max && this.flags(low) & flag.lost) low++
+    return low < this.max && this.place(low) === place ? low : -1
+  }
+
   /** Forgets what lies below this position of the log. @returns whether anything was */
   dropBelow(position: number): boolean {
     const before = this.min

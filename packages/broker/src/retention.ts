@@ -71,7 +71,7 @@ export class Retention {
       lines.info('segment.deleted', { start: first!.start, bytes: start - first!.start })
       this.#core.state.forget(start)
       await segments.removeFirst()
-      await this.#checkpoints.removeSidecar(first!.start)
+      await this.#checkpoints.removeBeside(first!.start)
     }
   }
 

@@ -101,6 +101,8 @@ export class State {
   storedAt: EpochMs = 0
   /** Told of what readers must not see before it is durable. */
   touch: (what: Touched) => void = ignore
+  /** Told of each message in a queue. */
+  keyed: (topic: string, facts: Facts, place: number) => void = ignore
 
   constructor(node: string, bounds: Bounds) {
     this.node = node
@@ -162,6 +164,7 @@ export class State {
     this.#stands(queue, offset)
     records.push(place, size, hashTag(facts.tag), flagsOf(facts.expires, facts.priority))
     this.touch(queue)
+    this.keyed(message.topic, facts, place)
     if (facts.retain) this.#retain(message, facts, place, size)
     this.#fanOut(message, facts, place, size, publisher)
   }
