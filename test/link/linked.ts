@@ -31,6 +31,7 @@ export const linked = async (
       link.onNotice(ears.hear)
     },
     onNodes: (listener) => link.onNodes(listener),
+    resume: (node, resumption, context) => broker.resume(node, resumption, context),
     stats: () => broker.stats(),
     linkStats: () => server.stats(),
     async close() {

@@ -20,7 +20,7 @@ import { Checkpoints } from './checkpoints.ts'
 import { Core, type Counters, noCounts } from './core.ts'
 import type { Spread } from './durations.ts'
 import { type FileLayer, realFiles } from './files.ts'
-import { Inboxes } from './inboxCommands.ts'
+import { Inboxes, type Resumption } from './inboxCommands.ts'
 import { popInbox } from './inboxPop.ts'
 import { Keys } from './keys.ts'
 import { Log } from './log.ts'
@@ -94,6 +94,8 @@ export interface BrokerStats extends Counters {
 export interface Broker extends Backend {
   readonly node: string
   readonly dir: string
+  /** @throws Fault 'conflict' about 'epoch' when somebody opened the inbox since; 'limit' about 'inbox'; 'unavailable' */
+  resume(node: string, resumption: Resumption, context: Context): Promise<ReplyTo<'open'>>
   stats(): BrokerStats
 }
 
@@ -253,6 +255,11 @@ class LogBroker implements Broker {
   }
 
   /** What comes often, and what may wait for long, costs no promise more than it must. */
+  async resume(node: string, resumption: Resumption, context: Context): Promise<ReplyTo<'open'>> {
+    if (this.#closed || node !== this.node) throw new Fault('unavailable', `no node ${node}`, { node })
+    return this.#inboxes.resume(resumption, context)
+  }
+
   #dispatch(command: CommandOf<Kind>, context: Context): ReplyTo<Kind> | Promise<ReplyTo<Kind>> {
     const core = this.#core
     switch (command.kind) {

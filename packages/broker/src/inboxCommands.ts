@@ -31,6 +31,14 @@ export const inboxOf = (core: Core, name: string, epoch: number): InboxState => 
   return inbox
 }
 
+/** An inbox that a session has open although the broker has forgotten that, or may have. */
+export interface Resumption {
+  readonly open: CommandOf<'open'>
+  readonly epoch: number
+  /** Numbers of the deliveries that have come to it and are not settled. */
+  readonly holding: readonly number[]
+}
+
 /** Opening, leaving and binding inboxes. */
 export class Inboxes {
   readonly #core: Core
@@ -85,6 +93,14 @@ export class Inboxes {
     const inbox = state.inbox(name)
     state.epoch = Math.max(core.clock.now(), state.epoch + 1)
     inbox.epoch = state.epoch
+    inbox.redeliverAll()
+    inbox.logged = expiry > 0 || will !== undefined || wasLogged
+    this.#attach(inbox, session, expiry, will)
+    await this.#wrote(inbox, fresh)
+    return { existed: known !== undefined && !fresh, epoch: inbox.epoch, incoming: [...inbox.incoming.keys()] }
+  }
+
+  #attach(inbox: InboxState, session: Context['session'], expiry: Ms, will: Will | undefined): void {
     inbox.client = session.client
     inbox.session = session.id
     inbox.expiry = expiry
@@ -92,15 +108,49 @@ export class Inboxes {
     inbox.will = will
     inbox.unexpire?.()
     inbox.unexpire = undefined
-    inbox.redeliverAll()
     this.#opened(session.id, inbox)
-    inbox.logged = expiry > 0 || will !== undefined || wasLogged
-    if (inbox.logged) {
-      const { epoch, client } = inbox
-      log.append(writeOpened({ inbox: name, epoch, fresh, expiry, client, ...(will && { will }) }))
-      await log.done()
+  }
+
+  async #wrote({ name: inbox, epoch, expiry, client, will, logged }: InboxState, fresh: boolean): Promise<void> {
+    if (!logged) return
+    const { log } = this.#core
+    log.append(writeOpened({ inbox, epoch, fresh, expiry, client, ...(will && { will }) }))
+    await log.done()
+  }
+
+  /**
+   * Its session had it open when the broker stopped, or when a connection between the two broke, and goes on: nothing is
+   * taken over. What is out and did not come to it is handed out again. One that ended is there again under its epoch.
+   * @throws Fault 'conflict' about 'epoch' when somebody opened it since; 'limit' about 'inbox'
+   */
+  async resume({ open, epoch, holding }: Resumption, { session }: Context): Promise<Replies['open']> {
+    const { state, log } = this.#core
+    const { inbox: name, expiry } = open
+    log.admit()
+    const known = state.inboxes.get(name)
+    if (known && (known.epoch !== epoch || (known.session ?? session.id) !== session.id)) throw staleEpoch()
+    if (!known && state.inboxes.size >= state.bounds.inboxes)
+      throw new Fault('limit', `there are ${state.inboxes.size} inboxes already`, { about: 'inbox' })
+    const will = open.will && this.#wills.encode(open.will, session.remoteAddress)
+    const inbox = known ?? state.inbox(name)
+    // In this same turn: what is popped from here on is on its way.
+    this.#handOutAgain(inbox, holding)
+    if (inbox.session !== session.id) {
+      if (known) this.#wills.cancel(known)
+      else this.#wills.back(name, session.client, false)
+      inbox.epoch = epoch
+      state.epoch = Math.max(state.epoch, epoch)
+      inbox.logged ||= expiry > 0 || will !== undefined
+      this.#attach(inbox, session, expiry, will)
+      await this.#wrote(inbox, false)
     }
-    return { existed: known !== undefined && !fresh, epoch: inbox.epoch, incoming: [...inbox.incoming.keys()] }
+    return { existed: known !== undefined, epoch, incoming: [...inbox.incoming.keys()] }
+  }
+
+  #handOutAgain(inbox: InboxState, holding: readonly number[]): void {
+    const there = new Set([...holding, ...inbox.redeliver.map(({ slot }) => slot)])
+    for (const slot of inbox.slots.values()) if (!there.has(slot.slot)) inbox.redeliverOne(slot)
+    inbox.wake()
   }
 
   /** @throws Fault 'conflict' about 'epoch': it was opened anew, and its new holder keeps it */

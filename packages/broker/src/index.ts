@@ -2,4 +2,5 @@ export { type Broker, type BrokerOptions, type BrokerStats, openBroker } from '.
 export type { Spread } from './durations.ts'
 export { type FileLayer, type OpenFile, realFiles } from './files.ts'
 export { defaultAttempts, defaultBackoff } from './groups.ts'
+export type { Resumption } from './inboxCommands.ts'
 export { type Bounds, defaultBounds } from './state.ts'

@@ -1,8 +1,8 @@
 import { type Addressee, type Clock, Fault, type Kind, type Notice, type ReplyTo, type Session } from '@sluice/core'
 import type { Channel } from './channel.ts'
 import { writeCommand } from './commands.ts'
-import { writeContext, writeSession } from './context.ts'
-import type { Holders } from './holders.ts'
+import { writeContext, writeResumption, writeSession } from './context.ts'
+import type { Holders, Resumption } from './holders.ts'
 import { readsSpecial, writeSpecial } from './messages.ts'
 import { mayRepeat, type Pending } from './pending.ts'
 import { malformed, type Reader } from './reader.ts'
@@ -69,8 +69,8 @@ export class Calling {
     return number
   }
 
-  /** @param resume the epoch under which an inbox is open already, for an `open` */
-  send(pending: Pending, resume?: number): void {
+  /** @param resumes what its `open` is the resumption of */
+  send(pending: Pending, resumes?: Resumption): void {
     const { channel, clock, frameBytes, holders } = this.#parts
     if (channel.backlog > UNSENT_MAX)
       return pending.fail(new Fault('busy', 'the broker does not keep up', { retryAfter: 100 }))
@@ -78,9 +78,9 @@ export class Calling {
     const number = this.#numberOf(context.session)
     pending.id = this.#freeId()
     try {
-      const writer = channel.frame(resume === undefined ? frame.command : frame.resume, pending.id)
+      const writer = channel.frame(resumes ? frame.resume : frame.command, pending.id)
       writeContext(writer, context, number, clock)
-      if (resume !== undefined) writer.number(resume)
+      if (resumes) writeResumption(writer, resumes)
       writeCommand<Kind>(writer, command)
       if (writer.frameLength > frameBytes)
         throw new Fault('tooLarge', `a command of ${writer.frameLength} bytes is over ${frameBytes}`)

@@ -19,7 +19,7 @@ import {
 import { checkSecret, formatLinkAddress, parseLinkAddress } from './address.ts'
 import { Calling } from './calling.ts'
 import { Channel, type ChannelCounts } from './channel.ts'
-import { Holders } from './holders.ts'
+import { Holders, type Resumption } from './holders.ts'
 import { Held, noBroker, Pending } from './pending.ts'
 import { malformed } from './reader.ts'
 import { isProof, makeNonce, proofOf, type Talk, unwrapKey } from './trust.ts'
@@ -273,23 +273,26 @@ class Linked implements LinkedBackend {
     this.#connections++
     this.#log.info('link.connected', { broker: this.#options.address, node, kept: welcome.kept })
     calling.tell()
-    if (!first && !welcome.kept) this.#sayAgain(calling)
+    if (!first) this.#sayAgain(calling, welcome.kept)
     for (const pending of this.#held.take()) calling.send(pending)
     this.#setNodes(welcome.nodes)
     this.#start.resolve()
     return calling
   }
 
-  /** The broker knows nothing of our clients any more, who know nothing of that. */
-  #sayAgain(calling: Calling): void {
-    for (const again of this.#holders.again()) {
-      const context = this.#contextOf(again.session)
-      if ('heartbeat' in again) this.#say(calling, again.heartbeat, context)
-      else
-        this.#say<'open'>(calling, again.open, context, again.epoch, ({ existed }) => {
-          const bind = existed ? undefined : again.bind()
-          if (bind) this.#say(calling, bind, context)
-        })
+  /**
+   * A broker that does not know us any more knows nothing of our clients, who know nothing of that. One that does may
+   * have sent them what never came.
+   */
+  #sayAgain(calling: Calling, kept: boolean): void {
+    for (const { session, heartbeat } of kept ? [] : this.#holders.heartbeats())
+      this.#say(calling, heartbeat, this.#contextOf(session))
+    for (const { session, resumption, bind } of this.#holders.inboxes()) {
+      const context = this.#contextOf(session)
+      this.#say<'open'>(calling, resumption.open, context, resumption, ({ existed }) => {
+        const again = existed ? undefined : bind()
+        if (again) this.#say(calling, again, context)
+      })
     }
   }
 
@@ -297,13 +300,13 @@ class Linked implements LinkedBackend {
     calling: Calling,
     command: CommandOf<K>,
     context: Context,
-    epoch?: number,
+    resumes?: Resumption,
     done: (reply: ReplyTo<K>) => void = () => undefined,
   ): void {
     // Whose inbox is another's by now hears that from its own next command.
     const failed = ({ code }: Fault) =>
       code === 'conflict' || this.#log.warn('link.resume', { session: context.session.id, kind: command.kind, code })
-    calling.send(new Pending<K>(command, context, done, failed) as unknown as Pending, epoch)
+    calling.send(new Pending<K>(command, context, done, failed) as unknown as Pending, resumes)
   }
 
   #contextOf(session: Session): Context {

@@ -1,4 +1,5 @@
 import type { Clock, Context, Principal, Session } from '@sluice/core'
+import type { Resumption } from './holders.ts'
 import { malformed, type Reader } from './reader.ts'
 import { readValue, writeValue } from './values.ts'
 import type { Writer } from './writer.ts'
@@ -51,4 +52,17 @@ export const readContext = (
     ...(bits & POLL && { signal: signal() }),
     ...(bits & TRACED && { traceparent: reader.text() }),
   }
+}
+
+/** Before an `open` that resumes. */
+export const writeResumption = (writer: Writer, { epoch, holding }: Resumption): void => {
+  writer.number(epoch).number(holding.length)
+  for (const slot of holding) writer.number(slot)
+}
+
+export const readResumption = (reader: Reader): Omit<Resumption, 'open'> => {
+  const epoch = reader.number()
+  const holding: number[] = []
+  for (let left = reader.count(); left > 0; left--) holding.push(reader.number())
+  return { epoch, holding }
 }

@@ -1,9 +1,11 @@
-import type { Binding, CommandOf, Context, Kind, Replies, ReplyTo, Session } from '@sluice/core'
+import type { Batch, Binding, CommandOf, Context, Kind, Receipt, Replies, ReplyTo, Session } from '@sluice/core'
 
 interface OpenInbox {
   readonly command: CommandOf<'open'>
   readonly epoch: number
   readonly bindings: Map<string, Binding>
+  /** Numbers of the deliveries that came and are not settled. */
+  readonly holding: Set<number>
 }
 
 interface Holder {
@@ -11,16 +13,13 @@ interface Holder {
   readonly inboxes: Map<string, OpenInbox>
 }
 
-/** What is said again to a broker that has forgotten this gateway. */
-export type Again =
-  | { readonly session: Session; readonly heartbeat: CommandOf<'heartbeat'> }
-  | {
-      readonly session: Session
-      readonly open: CommandOf<'open'>
-      readonly epoch: number
-      /** For an inbox that had to be made anew. */
-      bind(): CommandOf<'bind'> | undefined
-    }
+/** An inbox that a client has open here, for a broker that has forgotten that or may have. */
+export interface Resumption {
+  readonly open: CommandOf<'open'>
+  readonly epoch: number
+  /** Numbers of the deliveries that have come here: what else is out was lost on its way. */
+  readonly holding: readonly number[]
+}
 
 const keyOf = (pattern: string, share: string | undefined): string => `${share ?? ''}\0${pattern}`
 
@@ -59,6 +58,15 @@ export class Holders {
         return
       case 'open':
         return this.#opened(one, reply as Replies['open'], session)
+      case 'pop':
+        if (one.source.kind === 'inbox') this.#popped(one.source, (reply as Replies['pop']).batch, session)
+        return
+      case 'settle':
+        if (one.outcome.kind !== 'received') this.#settled(one.receipts, session)
+        return
+      case 'publish':
+        if (one.accepts) this.#settled(one.accepts, session)
+        return
       case 'bind':
         return this.#bound(one, reply as Replies['bind'], session)
       case 'leave':
@@ -81,7 +89,22 @@ export class Holders {
     const known = inboxes.get(command.inbox)
     // One that was resumed has its bindings still.
     const bindings = known?.epoch === epoch ? known.bindings : new Map<string, Binding>()
-    inboxes.set(command.inbox, { command: { ...command, fresh: false }, epoch, bindings })
+    const holding = known?.epoch === epoch ? known.holding : new Set<number>()
+    inboxes.set(command.inbox, { command: { ...command, fresh: false }, epoch, bindings, holding })
+  }
+
+  #popped({ inbox, epoch }: { readonly inbox: string; readonly epoch: number }, batch: Batch, session: Session): void {
+    const open = this.#holders.get(session)?.inboxes.get(inbox)
+    if (open?.epoch !== epoch) return
+    for (const { receipt } of batch) if (receipt?.of === 'inbox') open.holding.add(receipt.slot)
+  }
+
+  /** Also those that could not be: they are not out. */
+  #settled(receipts: readonly Receipt[], session: Session): void {
+    const inboxes = this.#holders.get(session)?.inboxes
+    if (!inboxes) return
+    for (const receipt of receipts)
+      if (receipt.of === 'inbox' && receipt.way === 'out') inboxes.get(receipt.inbox)?.holding.delete(receipt.slot)
   }
 
   #bound({ inbox, epoch, add, remove }: CommandOf<'bind'>, { granted }: Replies['bind'], session: Session): void {
@@ -94,12 +117,21 @@ export class Holders {
     })
   }
 
-  *again(): Iterable<Again> {
+  *heartbeats(): Iterable<{ readonly session: Session; readonly heartbeat: CommandOf<'heartbeat'> }> {
+    for (const [session, holder] of this.#holders) if (holder?.heartbeat) yield { session, heartbeat: holder.heartbeat }
+  }
+
+  /** `bind`: for one that had to be made anew. */
+  *inboxes(): Iterable<{
+    readonly session: Session
+    readonly resumption: Resumption
+    bind(): CommandOf<'bind'> | undefined
+  }> {
     for (const [session, holder] of this.#holders) {
-      if (!holder) continue
-      if (holder.heartbeat) yield { session, heartbeat: holder.heartbeat }
-      for (const [inbox, { command, epoch, bindings }] of holder.inboxes)
-        yield { session, open: command, epoch, bind: () => bindAgain(inbox, epoch, [...bindings.values()]) }
+      for (const [inbox, { command, epoch, bindings, holding }] of holder?.inboxes ?? []) {
+        const resumption = { open: command, epoch, holding: [...holding] }
+        yield { session, resumption, bind: () => bindAgain(inbox, epoch, [...bindings.values()]) }
+      }
     }
   }
 }

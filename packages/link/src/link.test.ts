@@ -8,6 +8,7 @@ import {
   type Membership,
   type Notice,
   type Session,
+  type Slot,
 } from '@sluice/core'
 import { turns } from '@sluice/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -344,6 +345,33 @@ describe('a gateway whose connection breaks', () => {
   })
 })
 
+describe('deliveries out of an inbox', () => {
+  const slot = (number: number): Slot => ({ of: 'inbox', node: NODE, inbox: 'i', epoch: 41, way: 'out', slot: number })
+  const delivered = (number: number): Delivered => ({ message: storedAt(number), attempt: 1, receipt: slot(number) })
+
+  it('that were lost with a connection are told apart from those that came', async () => {
+    rig = new Rig()
+    const opened = { existed: false, epoch: 41, incoming: [] }
+    rig.backend.answers = ({ kind }) =>
+      (kind === 'open' ? opened : kind === 'pop' ? undefined : { failed: [] }) as never
+    const link = await rig.connect('g1')
+    await run<'open'>(link, { kind: 'open', inbox: 'i', fresh: true, expiry: 9 })
+    const popInbox = { ...pop, source: { kind: 'inbox', inbox: 'i', epoch: 41 } } as const
+    const taken = run<'pop'>(link, popInbox)
+    await turns()
+    rig.backend.of('pop')[0]!.answer({ batch: batchOf([1, 2, 3].map(delivered)), more: false })
+    await taken
+    await run<'settle'>(link, { kind: 'settle', receipts: [slot(1)], outcome: { kind: 'accept' } })
+    await run<'settle'>(link, { kind: 'settle', receipts: [slot(2)], outcome: { kind: 'received' } })
+    const lost = ending(run<'pop'>(link, popInbox))
+    await turns()
+    await rig.cut()
+    expect(await lost).toBe('outcomeUnknown')
+    await rig.pass(1_000)
+    expect(rig.backend.resumed).toEqual([{ inbox: 'i', epoch: 41, holding: [2, 3], session: 'g1/1' }])
+  })
+})
+
 describe('a broker that was killed', () => {
   it('is told again who is there and what they have open', async () => {
     rig = new Rig()
@@ -368,7 +396,7 @@ describe('a broker that was killed', () => {
     rig.backend.existed = false
     await rig.pass(1_000)
     expect(rig.backend.of('heartbeat').map(({ context }) => context.session.client)).toEqual(['alice'])
-    expect(rig.backend.resumed).toEqual([{ inbox: 'i', epoch: 41, session: 'g1/2' }])
+    expect(rig.backend.resumed).toEqual([{ inbox: 'i', epoch: 41, holding: [], session: 'g1/2' }])
     const again = { kind: 'bind', inbox: 'i', epoch: 41, add: [{ pattern: 'b', retained: 'skip' }], remove: [] }
     expect(rig.backend.of('bind').map(({ command }) => command)).toEqual([again])
     await run<'leave'>(link, { kind: 'leave', what: { inbox: 'i', epoch: 41, will: 'drop' } }, bob)

@@ -19,8 +19,9 @@ import {
 } from '@sluice/core'
 import type { Channel } from './channel.ts'
 import { readCommand } from './commands.ts'
-import { readContext, readSession } from './context.ts'
+import { readContext, readResumption, readSession } from './context.ts'
 import type { GatewayProcess, Gateways, Line } from './gateways.ts'
+import type { Resumption } from './holders.ts'
 import { readsSpecial, writeSpecial } from './messages.ts'
 import { malformed, type Reader } from './reader.ts'
 import { type RecordCounts, RecordWriter, recordOf } from './records.ts'
@@ -43,11 +44,11 @@ const GIVE_BACK_MS: Ms = 5_000
 /** A backend that may come back under gateways whose clients stayed. */
 export interface ServedBackend extends Backend {
   /**
-   * The session goes on with an inbox that it has open under this epoch, which the backend has forgotten: nothing is
-   * taken over, nothing given again. Absent: inboxes are held by their epochs alone.
+   * A session goes on with an inbox, though the backend has forgotten that or a connection broke: nothing is taken over.
+   * Absent: inboxes are held by their epochs alone.
    * @throws Fault 'conflict' about 'epoch' when somebody has opened it since
    */
-  resume?(node: string, command: CommandOf<'open'>, epoch: number, context: Context): Promise<Replies['open']>
+  resume?(node: string, resumption: Resumption, context: Context): Promise<Replies['open']>
 }
 
 export interface Served {
@@ -144,7 +145,7 @@ export class Serving implements Line {
     const { clock } = this.#served
     let poll: AbortController | undefined
     const context = readContext(content, this.#sessions, clock, () => (poll = new AbortController()).signal)
-    const epoch = resumes ? content.number() : undefined
+    const held = resumes ? readResumption(content) : undefined
     const command = readCommand(content, this.#special)
     if (!poll && waitOf(command) > 0) poll = new AbortController()
     if (poll) this.#polls.set(id, poll)
@@ -158,7 +159,7 @@ export class Serving implements Line {
       if (this.#underWay === 0) this.#idle?.()
     }
     const polled = poll && !context.signal ? { ...context, signal: poll.signal } : context
-    this.#execute(command, polled, epoch).then(
+    this.#execute(command, polled, held).then(
       (reply) => {
         this.#followed(command, context.session)
         this.#reply(id, kind, reply, context)
@@ -171,10 +172,14 @@ export class Serving implements Line {
     )
   }
 
-  #execute(command: CommandOf<Kind>, context: Context, epoch: number | undefined): Promise<ReplyTo<Kind>> {
+  #execute(
+    command: CommandOf<Kind>,
+    context: Context,
+    held: Omit<Resumption, 'open'> | undefined,
+  ): Promise<ReplyTo<Kind>> {
     const { backend, node } = this.#served
-    if (epoch === undefined) return backend.execute<Kind>(node, command, context)
-    if (command.kind === 'open' && backend.resume) return backend.resume(node, command, epoch, context)
+    if (!held) return backend.execute<Kind>(node, command, context)
+    if (command.kind === 'open' && backend.resume) return backend.resume(node, { open: command, ...held }, context)
     return Promise.reject(new Fault('unsupported', 'link: nothing is resumed here'))
   }
 
@@ -250,11 +255,11 @@ export class Serving implements Line {
     this.#channel.sent()
   }
 
-  /** Nobody is there to take them. Slots stay where they are: the next `open` of their inbox gives them again. */
+  /** Nobody is there to take them. */
   #giveBack(kind: Kind, reply: ReplyTo<Kind>, context: Context): void {
     if (kind !== 'pop') return
     const items = [...((reply as Replies['pop']).batch as Iterable<Delivered>)]
-    const receipts = items.flatMap(({ receipt }) => (receipt?.of === 'group' ? [receipt] : []))
+    const receipts = items.flatMap(({ receipt }) => receipt ?? [])
     if (receipts.length === 0) return
     const { backend, node, clock } = this.#served
     const { session, principal } = context

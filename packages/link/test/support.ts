@@ -13,6 +13,7 @@ import {
 import { encodeRecord, noHost, viewRecord } from '@sluice/remoting'
 import { type FakeClock, fakeClock, socketPair, turns } from '@sluice/testkit'
 import { type ConnectOptions, connectBackend, type LinkedBackend } from '../src/client.ts'
+import type { Resumption } from '../src/holders.ts'
 import { BackendServer, type ServerOptions } from '../src/server.ts'
 import type { ServedBackend } from '../src/serving.ts'
 
@@ -31,7 +32,12 @@ export class StubBackend implements ServedBackend {
   readonly nodes = new Set([NODE])
   readonly can = { inboxes: true, atomicAccepts: true, uncountedRetry: true, sessionLease: true }
   readonly calls: Call[] = []
-  readonly resumed: { readonly inbox: string; readonly epoch: number; readonly session: string }[] = []
+  readonly resumed: {
+    readonly inbox: string
+    readonly epoch: number
+    readonly holding: readonly number[]
+    readonly session: string
+  }[] = []
   /** What it answers at once; undefined: the test will. */
   answers: (command: Command) => ReplyTo<Kind> | undefined = () => undefined
   existed = true
@@ -45,8 +51,8 @@ export class StubBackend implements ServedBackend {
     }) as Promise<ReplyTo<K>>
   }
 
-  async resume(_node: string, { inbox }: CommandOf<'open'>, epoch: number, { session }: Context) {
-    this.resumed.push({ inbox, epoch, session: session.id })
+  async resume(_node: string, { open, epoch, holding }: Resumption, { session }: Context) {
+    this.resumed.push({ inbox: open.inbox, epoch, holding, session: session.id })
     return { existed: this.existed, epoch, incoming: [] }
   }
 
