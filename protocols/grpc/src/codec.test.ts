@@ -12,7 +12,8 @@ const word = fc.integer({ min: 0, max: 2 ** 31 - 1 })
 const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array))
 const text = (min: number) =>
   fc.string({ minLength: min, maxLength: 12 }).map((one) => one.replace(/[^\x20-\x7e]/g, '-'))
-const fields = fc.array(fc.tuple(text(1), text(0)), { maxLength: 4 }).map((pairs) => pairs.flat())
+const name = text(1).map((one) => one.toLowerCase().replace(/[^a-z0-9]/g, '-'))
+const fields = fc.array(fc.tuple(name, text(0)), { maxLength: 4 }).map((pairs) => pairs.flat())
 const frames: fc.Arbitrary<Frame> = fc.oneof(
   fc
     .record({ stream, bytes, last: fc.boolean() })
@@ -103,6 +104,7 @@ describe('frames of HTTP/2', () => {
     expect(refusal(parts[0]!, ...Array<Buffer>(20).fill(frame('CONT', 0, 1)))).toBe('ENHANCE_YOUR_CALM')
   })
 
+  const own = Buffer.from([0, 0, 0, 1, 0])
   const broken: readonly (readonly [string, string, readonly Buffer[]])[] = [
     ['a frame that is too large', 'FRAME_SIZE_ERROR', [frame('DATA', 0, 1, Buffer.alloc(16_385))]],
     ['a PING of seven bytes', 'FRAME_SIZE_ERROR', [frame('PING', 0, 0, Buffer.alloc(7))]],
@@ -120,6 +122,11 @@ describe('frames of HTTP/2', () => {
     ['a frame within a header block', 'PROTOCOL_ERROR', [frame('HEADERS', 0, 1), frame('PING', 0, 0, Buffer.alloc(8))]],
     ['a promise', 'PROTOCOL_ERROR', [frame('PUSH', 4, 1, Buffer.alloc(4))]],
     ['a short reset', 'FRAME_SIZE_ERROR', [frame('RST_STREAM', 0, 1, Buffer.alloc(3))]],
+    ['a reset without a stream [§6.4]', 'PROTOCOL_ERROR', [frame('RST_STREAM', 0, 0, Buffer.alloc(4))]],
+    ['a priority without a stream [§6.3]', 'PROTOCOL_ERROR', [frame('PRIORITY', 0, 0, Buffer.alloc(5, 1))]],
+    ['a priority of four bytes [§6.3]', 'FRAME_SIZE_ERROR', [frame('PRIORITY', 0, 1, Buffer.alloc(4))]],
+    ['a stream after itself [RFC 7540 §5.3.1]', 'PROTOCOL_ERROR', [frame('PRIORITY', 0, 1, own)]],
+    ['headers of such a one', 'PROTOCOL_ERROR', [frame('HEADERS', 36, 1, Buffer.concat([own, Buffer.of(0x83)]))]],
     ['a short GOAWAY', 'FRAME_SIZE_ERROR', [frame('GOAWAY', 0, 0, Buffer.alloc(7))]],
     ['a long window', 'FRAME_SIZE_ERROR', [frame('WINDOW', 0, 0, Buffer.alloc(5))]],
     ['compression that is none', 'COMPRESSION_ERROR', [frame('HEADERS', 4, 1, Buffer.from([0xff]))]],

@@ -1,5 +1,5 @@
 import { type Codec, type Decoder, Fault } from '@sluice/core'
-import { type Fields, HeaderDecoder, literal } from './http2/hpack.ts'
+import { type Fields, HeaderDecoder, literal, type Unfit } from './http2/hpack.ts'
 import { PREFIX_BYTES, prefixInto } from './messages.ts'
 
 /** What a client says first. [RFC 9113 §3.4] */
@@ -60,8 +60,12 @@ export type Frame =
       readonly counted: number
       readonly last: boolean
     }
-  /** `fields` undefined: more than are taken. */
-  | { readonly kind: 'headers'; readonly stream: number; readonly fields: Fields | undefined; readonly last: boolean }
+  | {
+      readonly kind: 'headers'
+      readonly stream: number
+      readonly fields: Fields | Unfit
+      readonly last: boolean
+    }
   | { readonly kind: 'reset'; readonly stream: number; readonly error: number }
   /** Empty from us: theirs are heard. */
   | { readonly kind: 'settings'; readonly values: readonly (readonly [id: number, value: number])[] }
@@ -152,8 +156,12 @@ class FrameDecoder implements Decoder<Frame> {
         return this.#opened(flags, stream, payload, emit)
       case types.more:
         return this.#continued(flags, stream, payload, emit)
+      case types.priority:
+        sized(payload, 5)
+        return independent(stream, payload)
       case types.reset:
         sized(payload, 4)
+        if (stream === 0) throw violation('PROTOCOL_ERROR', 'a reset without a stream')
         return emit({ kind: 'reset', stream, error: payload.readUInt32BE(0) })
       case types.settings:
         return emit(settingsOf(flags, stream, payload))
@@ -177,6 +185,7 @@ class FrameDecoder implements Decoder<Frame> {
     if (stream === 0) throw violation('PROTOCOL_ERROR', 'headers without a stream')
     const plain = flags & PADDED ? unpadded(payload) : payload
     if (flags & PRIORITY && plain.length < 5) throw violation('FRAME_SIZE_ERROR', 'headers without their priority')
+    if (flags & PRIORITY) independent(stream, plain)
     const part = flags & PRIORITY ? plain.subarray(5) : plain
     const last = (flags & END_STREAM) !== 0
     if (flags & END_HEADERS) return emit({ kind: 'headers', stream, fields: this.#headers.decode(part), last })
@@ -199,6 +208,14 @@ class FrameDecoder implements Decoder<Frame> {
 
 const sized = (payload: Buffer, bytes: number): void => {
   if (payload.length !== bytes) throw violation('FRAME_SIZE_ERROR', `${payload.length} bytes instead of ${bytes}`)
+}
+
+/** What is said about priorities has no effect, and is refused where it makes no sense. [RFC 7540 §5.3.1, §6.3] */
+const independent = (stream: number, payload: Buffer): void => {
+  if (stream === 0) throw violation('PROTOCOL_ERROR', 'a priority without a stream')
+  if ((payload.readUInt32BE(0) & LAST_STREAM) === stream) {
+    throw violation('PROTOCOL_ERROR', 'a stream that depends on itself')
+  }
 }
 
 const unpadded = (payload: Buffer): Buffer => {
@@ -244,7 +261,7 @@ const encode = (frame: Frame): Buffer | readonly Buffer[] => {
     case 'data':
       return [framed0(frame.bytes.length, types.data, frame.last ? END_STREAM : 0, frame.stream), frame.bytes]
     case 'headers': {
-      const block = blockOf(frame.fields ?? [])
+      const block = blockOf(typeof frame.fields === 'string' ? [] : frame.fields)
       return [framed0(block.length, types.headers, END_HEADERS | (frame.last ? END_STREAM : 0), frame.stream), block]
     }
     case 'settings': {

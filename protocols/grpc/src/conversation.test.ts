@@ -35,7 +35,7 @@ const u32 = (...values: number[]): Buffer => {
 const asks = (rpc: string, ...more: [string, string][]): Buffer =>
   Buffer.concat([
     Buffer.from([0x83, 0x86]),
-    literal(':path', service[rpc]!.path),
+    literal(':path', service[rpc]?.path ?? `/${rpc}`),
     literal('content-type', 'application/grpc'),
     literal('x-mq-client-id', 'raw'),
     ...more.map(([name, value]) => literal(name, value)),
@@ -61,13 +61,28 @@ describe('a peer that breaks HTTP/2 hears how, and is closed', () => {
     frame('RST_STREAM', 0, 2 * at + 1, u32(8)),
   ]).flat()
   const ways: readonly (readonly [string, number, readonly Buffer[]])[] = [
-    ['a window that does not open', 1, [frame('WINDOW', 0, 0, u32(0))]],
+    ['a window that does not open [§6.9]', 1, [frame('WINDOW', 0, 0, u32(0))]],
+    ['push that is neither on nor off [§6.5.2]', 1, [settings(2, 2)]],
+    ['frames that are too small [§6.5.2]', 1, [settings(5, 16_383)]],
+    ['frames that are too large [§6.5.2]', 1, [settings(5, 2 ** 24)]],
+    [
+      'settings that open the window of a stream too far [§6.9.2]',
+      3,
+      [frame('HEADERS', 4, 1, asks('Heartbeat')), frame('WINDOW', 0, 1, u32(2 ** 31 - 65_536)), settings(4, 65_536)],
+    ],
+    ['data after both ended [§5.1]', 5, [frame('HEADERS', 5, 1, asks('Nothing')), frame('DATA', 1, 1)]],
+    ['headers after both ended [§5.1]', 5, Array<Buffer>(2).fill(frame('HEADERS', 5, 1, asks('Nothing')))],
+    [
+      'data after a reset [§5.1]',
+      5,
+      [frame('HEADERS', 4, 1, asks('Heartbeat')), frame('RST_STREAM', 0, 1, u32(8)), frame('DATA', 0, 1)],
+    ],
+    ['a stream below the last [§5.1.1]', 1, [5, 3].map((id) => frame('HEADERS', 5, id, asks('Nothing')))],
     ['a window beyond 2^31', 3, [frame('WINDOW', 0, 0, u32(LAST_STREAM))]],
     ['settings with such a window', 3, [settings(4, 2 ** 31)]],
     ['an even stream', 1, [frame('HEADERS', 4, 2, asks('Heartbeat'))]],
     ['data on a stream that was never opened', 1, [frame('DATA', 0, 9, Buffer.alloc(3))]],
     ['a reset of such a one', 1, [frame('RST_STREAM', 0, 9, u32(8))]],
-    ['headers in the middle of a request', 1, [1, 2].map(() => frame('HEADERS', 4, 1, asks('Heartbeat')))],
     ['streams opened to be given up', 11, storm],
     ['compression that is none', 9, [frame('HEADERS', 4, 1, Buffer.from([0xff]))]],
   ]
@@ -102,12 +117,11 @@ describe('a stream', () => {
     expect(of(client, 1, 'DATA')).toHaveLength(1)
     client.write(
       Buffer.concat([
-        frame('DATA', 0, 1, Buffer.alloc(9)),
         frame('RST_STREAM', 0, 1, u32(8)),
         frame('WINDOW', 0, 1, u32(9)),
+        frame('PRIORITY', 0, 1, Buffer.alloc(5)),
       ]),
     )
-    client.write(frame('HEADERS', 5, 1, asks('Heartbeat')))
     client.write(frame('PING', 0, 0, Buffer.alloc(8)))
     await until(() => client.frames.some(({ type, flags }) => type === 'PING' && flags === 1))
     expect(client.goaways).toEqual([])
@@ -161,7 +175,96 @@ describe('a stream', () => {
   })
 })
 
+describe('one stream is given up, and no other', () => {
+  const long = (...more: [string, string][]) => asks('Heartbeat', ...more)
+  const post = frame('HEADERS', 4, 1, long())
+  const ending = frame('DATA', 1, 1, heartbeat)
+  const said = (bytes: number) => long(['content-length', String(bytes)])
+  const pseudo = (...fields: [string, string][]) =>
+    frame('HEADERS', 5, 1, Buffer.concat(fields.map(([name, value]) => literal(name, value))))
+  const method: [string, string] = [':method', 'POST']
+  const scheme: [string, string] = [':scheme', 'http']
+  const path: [string, string] = [':path', '/']
+  const slow = asks('ReceiveMessage')
+  const asked = frame('DATA', 1, 1, packed('ReceiveMessage', asking('orders', 'g')))
+  const ways: readonly (readonly [string, number, readonly Buffer[]])[] = [
+    ['data after its end [§5.1]', 5, [frame('HEADERS', 4, 1, slow), asked, frame('DATA', 0, 1, Buffer.alloc(1))]],
+    ['headers after its end [§5.1]', 5, [frame('HEADERS', 4, 1, slow), asked, frame('HEADERS', 5, 1)]],
+    ['headers in its middle [§8.1]', 1, [post, frame('HEADERS', 4, 1, literal('x-more', 'y'))]],
+    ['a method after the body [§8.1]', 1, [post, frame('HEADERS', 5, 1, literal(':method', 'POST'))]],
+    ['a connection after the body [§8.2.2]', 1, [post, frame('HEADERS', 5, 1, literal('connection', 'close'))]],
+    ['capitals after the body [§8.2.1]', 1, [post, frame('HEADERS', 5, 1, literal('X-More', 'y'))]],
+    ['a window that does not open [§6.9]', 1, [post, frame('WINDOW', 0, 1, u32(0))]],
+    ['a window beyond 2^31 [§6.9.1]', 3, [post, frame('WINDOW', 0, 1, u32(LAST_STREAM))]],
+    ['capitals [§8.2.1]', 1, [frame('HEADERS', 5, 1, long(['X-Said', 'a']))]],
+    ['a connection [§8.2.2]', 1, [frame('HEADERS', 5, 1, long(['connection', 'keep-alive']))]],
+    ['te: gzip [§8.2.2]', 1, [frame('HEADERS', 5, 1, long(['te', 'gzip']))]],
+    ['a pseudo-header that nobody knows [§8.3]', 1, [pseudo([':test', 'a'], method, scheme, path)]],
+    ['that of answers [§8.3]', 1, [pseudo([':status', '200'], method, scheme, path)]],
+    ['one after a field [§8.3]', 1, [pseudo(method, scheme, ['x-a', 'b'], path)]],
+    ['no method [§8.3.1]', 1, [pseudo(scheme, path)]],
+    ['no scheme [§8.3.1]', 1, [pseudo(method, path)]],
+    ['no path [§8.3.1]', 1, [pseudo(method, scheme)]],
+    ['an empty path [§8.3.1]', 1, [pseudo(method, scheme, [':path', ''])]],
+    ['two methods [§8.3.1]', 1, [pseudo(method, method, scheme, path)]],
+    ['two paths [§8.3.1]', 1, [pseudo(method, scheme, path, path)]],
+    ['no fields at all [§8.3.1]', 1, [pseudo()]],
+    ['less than it announced [§8.1.1]', 1, [frame('HEADERS', 4, 1, said(heartbeat.length + 1)), ending]],
+    ['more than it announced [§8.1.1]', 1, [frame('HEADERS', 4, 1, said(heartbeat.length - 1)), ending]],
+    ['nothing, though it announced [§8.1.1]', 1, [frame('HEADERS', 5, 1, said(1))]],
+    ['a length that is none [RFC 9110 §8.6]', 1, [frame('HEADERS', 5, 1, long(['content-length', '-1']))]],
+    ['two lengths', 1, [frame('HEADERS', 5, 1, long(['content-length', '1'], ['content-length', '2']))]],
+  ]
+  it.each(ways)('for %s', async (_, error, frames) => {
+    await open()
+    const client = raw()
+    client.write(Buffer.concat(frames))
+    await until(() => of(client, 1, 'RST_STREAM').length === 1)
+    expect(of(client, 1, 'RST_STREAM')[0]!.payload.readUInt32BE(0)).toBe(error)
+    client.write(Buffer.concat([frame('HEADERS', 4, 3, asks('Heartbeat')), frame('DATA', 1, 3, heartbeat)]))
+    await until(() => trailersOf(client, 3).includes('grpc-status\u00010'))
+    expect(client.goaways).toEqual([])
+  })
+
+  it('and what it says before it knows is passed over [§5.1]', async () => {
+    await open()
+    const client = raw()
+    const late = [frame('DATA', 0, 1, heartbeat), frame('HEADERS', 5, 1, literal('x-said', 'last'))]
+    client.write(Buffer.concat([frame('HEADERS', 4, 1, asks('Nothing')), ...late]))
+    await until(() => trailersOf(client, 1).includes('grpc-status\u000212'))
+    client.write(Buffer.concat([frame('HEADERS', 4, 3, asks('Heartbeat')), frame('DATA', 1, 3, heartbeat)]))
+    await until(() => trailersOf(client, 3).includes('grpc-status\u00010'))
+    expect(client.goaways).toEqual([])
+  })
+
+  it('with a length that is true it is served', async () => {
+    await open()
+    const client = raw()
+    client.write(Buffer.concat([frame('HEADERS', 4, 1, said(heartbeat.length)), ending]))
+    await until(() => trailersOf(client, 1).includes('grpc-status\u00010'))
+  })
+})
+
 describe('what is no call of gRPC', () => {
+  it('is told in words of HTTP, once it is said', async () => {
+    await open()
+    const client = raw()
+    const get = (verb: string) =>
+      Buffer.concat([literal(':method', verb), Buffer.from([0x86]), literal(':path', '/index.html')])
+    client.write(Buffer.concat([frame('HEADERS', 4, 1, get('POST')), frame('DATA', 0, 1, Buffer.alloc(3))]))
+    client.write(frame('HEADERS', 5, 3, get('HEAD')))
+    await until(() => of(client, 3, 'DATA').length === 1)
+    expect(of(client, 1, 'DATA')).toEqual([])
+    client.write(frame('DATA', 1, 1))
+    await until(() => of(client, 1, 'DATA').length === 2)
+    expect(trailersOf(client, 1)).toContain('415')
+    expect(of(client, 1, 'DATA').map(({ payload, flags }) => [String(payload), flags])).toEqual([
+      ['gRPC is spoken here: content-type is application/grpc', 0],
+      ['', 1],
+    ])
+    expect(of(client, 3, 'DATA').map(({ payload }) => payload.length)).toEqual([0])
+  })
+
   const refused = async (headers: Buffer, data: Buffer): Promise<string> => {
     await open()
     const client = raw()

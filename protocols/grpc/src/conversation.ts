@@ -1,9 +1,10 @@
 import type { Conversation, EpochMs, Fault, GoAwayReason, Link, Ms, Peer } from '@sluice/core'
 import type { Hall } from './calls.ts'
-import { type ErrorName, errors, type Frame, LAST_STREAM, setting, violation } from './codec.ts'
+import { type ErrorName, errors, type Frame, LAST_STREAM, PAYLOAD_BYTES, setting, violation } from './codec.ts'
 import { Exchange, grpcStatus, type Method, type Place } from './exchange.ts'
 import { Gate } from './gate.ts'
-import { type Fields, LIST_BYTES } from './http2/hpack.ts'
+import { type Fields, LIST_BYTES, type Unfit } from './http2/hpack.ts'
+import { type Asked, mayTrail, requestOf } from './http2/request.ts'
 import { type Carrier, Http2Stream, STREAM_WINDOW } from './stream.ts'
 
 /** From the notice's PING coming back to the GOAWAY with the true last stream: what raced with the notice is here by then. */
@@ -22,16 +23,44 @@ const TELEMETRY_STREAMS = 64
 /** Where the windows of peers begin, and the most that they are. [RFC 9113 §6.9] */
 const FIRST_WINDOW = 65_535
 const WINDOW_MAX = 2 ** 31 - 1
+const FRAME_SIZE_MAX = 2 ** 24 - 1
 /** What all streams of a connection may send before they are told to go on. */
 const CONNECTION_WINDOW = 16 * 1024 * 1024
 /** Bytes that are given to the socket before it has taken any. */
 const SOCKET_BYTES = 256 * 1024
-/** Streams that a peer may give up at once, and each second. */
-const RESETS = 4_096
-const RESETS_A_SECOND = 512
+/**
+ * What a peer may do at once, and each second, that is work for us and brings it nothing: streams that are given up or
+ * refused, frames without content.
+ */
+const STRAIN = 4_096
+const STRAIN_A_SECOND = 512
+/** Settings change the windows of all streams. */
+const SETTINGS_STRAIN = 16
+/** Streams that we ended while the peer was still talking; what it said before it knew is passed over. [RFC 9113 §5.1] */
+const CUT_SHORT = 1_024
 
 const OURS = Buffer.from('farewell')
 const ALIVE = Buffer.from('alive???')
+
+/** What a path names that is not served. */
+const nothing: Method = {
+  lasting: false,
+  reads: true,
+  decode: () => ({}),
+  encode: () => NO_BYTES,
+  serve: (exchange) =>
+    exchange.refuse(grpcStatus.UNIMPLEMENTED, `no method ${exchange.header(':path')?.slice(0, 128)}`),
+}
+const NO_BYTES = Buffer.alloc(0)
+
+/** @throws Fault 'malformed': a value that a setting cannot have [RFC 9113 §6.5.2] */
+const checkSetting = (id: number, value: number): void => {
+  if (id === setting.push && value > 1) throw violation('PROTOCOL_ERROR', `push is ${value}`)
+  if (id === setting.window && value > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
+  if (id === setting.frameSize && (value < PAYLOAD_BYTES || value > FRAME_SIZE_MAX)) {
+    throw violation('PROTOCOL_ERROR', `frames of ${value} bytes`)
+  }
+}
 
 /** HTTP/2 and its calls on one connection, and how it ends. */
 export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
@@ -46,16 +75,19 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   readonly #methods: ReadonlyMap<string, Method>
   readonly #streams = new Map<number, Http2Stream>()
   readonly #streamsMax: number
-  #blocked: Http2Stream[] = []
+  readonly #blocked = new Set<Http2Stream>()
   /** Of the peer's streams. */
   #streamWindow = FIRST_WINDOW
   #highest = 0
+  /** How many it opened. */
+  #streamsOpened = 0
+  readonly #cutShort = new Set<number>()
   /** Streams beyond it are not served: we said so. */
   #last = LAST_STREAM
   #room = CONNECTION_WINDOW
   #owed = 0
   #unsent = 0
-  #resets = 0
+  #strain = 0
   #working = 0
   #held = 0
   #heardAt: EpochMs
@@ -128,86 +160,131 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
       this.#room += this.#owed
       this.#owed = 0
     }
+    if (bytes.length === 0 && !last) this.#strained(1)
     const stream = this.#known(id)
-    if (stream && !stream.data(bytes, counted, last)) stream.reset(errors.FLOW_CONTROL_ERROR)
+    if (stream) stream.data(bytes, counted, last)
+    else if (!this.#forgiven(id, last)) throw violation('STREAM_CLOSED', `data on stream ${id}, which is closed`)
   }
 
-  #headers(id: number, fields: Fields | undefined, last: boolean): void {
+  #headers(id: number, fields: Fields | Unfit, last: boolean): void {
     const open = this.#streams.get(id)
-    if (open) {
-      if (!last) throw violation('PROTOCOL_ERROR', 'headers in the middle of a request')
-      return open.half()
-    }
+    if (open) return this.#trailers(open, fields, last)
     if (id % 2 === 0) throw violation('PROTOCOL_ERROR', `a client opens no stream ${id}`)
+    if (id <= this.#highest && !this.#forgiven(id, last)) throw this.#again(id)
     if (id <= this.#highest || id > this.#last) return
     this.#highest = id
-    if (this.#streams.size >= this.#streamsMax) return this.#refuse(id, 'REFUSED_STREAM')
-    if (!fields) return this.#refuse(id, 'ENHANCE_YOUR_CALM')
-    this.#open(id, fields, last)
+    this.#streamsOpened++
+    if (this.#streams.size >= this.#streamsMax) return this.#refuse(id, 'REFUSED_STREAM', last)
+    if (typeof fields === 'string') return this.#refuse(id, fields, last)
+    const asked = requestOf(fields)
+    if (!asked) return this.#refuse(id, 'PROTOCOL_ERROR', last)
+    this.#open(id, fields, asked, last)
   }
 
-  #open(id: number, fields: Fields, last: boolean): void {
-    const header = (name: string) => {
-      const at = fields.indexOf(name)
-      return at % 2 === 0 ? fields[at + 1] : undefined
-    }
-    if (!header('content-type')?.startsWith('application/grpc')) return this.#answer(id, [':status', '415'], last)
-    const method = this.#methods.get(header(':path') ?? '')
-    if (!method) {
-      const text = encodeURI(`no method ${header(':path')?.slice(0, 128)}`)
-      const status = ['grpc-status', String(grpcStatus.UNIMPLEMENTED), 'grpc-message', text]
-      return this.#answer(id, [':status', '200', 'content-type', 'application/grpc', ...status], last)
-    }
+  /** [§8.1] */
+  #trailers(stream: Http2Stream, fields: Fields | Unfit, last: boolean): void {
+    if (stream.heardAll) return this.fail(stream, 'STREAM_CLOSED')
+    if (typeof fields === 'string') return this.fail(stream, fields)
+    if (!last || !mayTrail(fields)) return this.fail(stream, 'PROTOCOL_ERROR')
+    stream.half()
+  }
+
+  #open(id: number, fields: Fields, { method: verb, path, type, length }: Asked, last: boolean): void {
     const { limits, clock } = this.#hall.gateway
-    const stream = new Http2Stream(id, this.#streamWindow, last, this)
+    const stream = new Http2Stream(id, this.#streamWindow, length, this)
     // Twice the frame, so that a body that is too large is refused in the protocol's words and not by gRPC's.
     const max = 2 * limits.frameBytes
-    stream.exchange = new Exchange({ method, fields, channel: stream, place: this, now: clock.now(), max })
+    const method = this.#methods.get(path) ?? nothing
+    const exchange = new Exchange({ method, fields, channel: stream, place: this, now: clock.now(), max })
+    stream.exchange = exchange
     this.#streams.set(id, stream)
-    stream.exchange.begin()
+    if (last) stream.heardAll = true
+    if (type.startsWith('application/grpc')) exchange.begin()
+    else {
+      stream.page('415', verb === 'HEAD' ? '' : 'gRPC is spoken here: content-type is application/grpc')
+      exchange.stalledSince = clock.now()
+      exchange.end()
+    }
     if (last) stream.half()
   }
 
-  /** Headers are all that is said. */
-  #answer(stream: number, fields: Fields, last: boolean): void {
-    this.send({ kind: 'headers', stream, fields, last: true })
-    if (!last) this.#refuse(stream, 'NO_ERROR')
+  fail(stream: Http2Stream, error: ErrorName): void {
+    this.#strained(1)
+    stream.reset(errors[error])
   }
 
-  #refuse(stream: number, error: ErrorName): void {
+  #refuse(stream: number, error: ErrorName, last: boolean): void {
+    this.#strained(1)
+    if (!last) this.#remember(stream)
     this.send({ kind: 'reset', stream, error: errors[error] })
+  }
+
+  #remember(stream: number): void {
+    this.#cutShort.add(stream)
+    if (this.#cutShort.size <= CUT_SHORT) return
+    const [oldest] = this.#cutShort
+    this.#cutShort.delete(oldest!)
+  }
+
+  /** Whether the peer cannot have known, when it said this, that the stream is closed. */
+  #forgiven(id: number, last: boolean): boolean {
+    if (id > this.#last) return true
+    return last ? this.#cutShort.delete(id) : this.#cutShort.has(id)
+  }
+
+  /** It has been closed, or a later one was opened before it. [§5.1, §5.1.1] */
+  #again(id: number): Fault {
+    const all = 2 * this.#streamsOpened > this.#highest
+    return violation(all ? 'STREAM_CLOSED' : 'PROTOCOL_ERROR', `headers on stream ${id}, which is closed`)
+  }
+
+  #strained(by: number): void {
+    this.#strain += by
+    if (this.#strain > STRAIN) throw violation('ENHANCE_YOUR_CALM', 'too much that leads to nothing')
   }
 
   #reset(id: number): void {
     const stream = this.#known(id)
+    this.#cutShort.delete(id)
     if (!stream) return
     // Opening streams only to give them up is work for us and none for the peer.
-    if (++this.#resets > RESETS) throw violation('ENHANCE_YOUR_CALM', 'streams are given up too fast')
+    this.#strained(1)
     stream.broken()
   }
 
   #settings(values: readonly (readonly [number, number])[]): void {
+    this.#strained(SETTINGS_STRAIN)
+    let window = this.#streamWindow
     for (const [id, value] of values) {
-      if (id !== setting.window) continue
-      if (value > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
-      for (const stream of this.#streams.values()) stream.window += value - this.#streamWindow
-      this.#streamWindow = value
+      checkSetting(id, value)
+      if (id === setting.window) window = value
     }
     this.send({ kind: 'settingsAck' })
-    this.#unblock()
+    this.#resize(window - this.#streamWindow)
+    this.#streamWindow = window
+  }
+
+  #resize(change: number): void {
+    if (change === 0) return
+    for (const stream of [...this.#streams.values()]) {
+      stream.window += change
+      if (stream.window > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
+      if (change > 0) stream.pump()
+    }
   }
 
   #opened(id: number, bytes: number): void {
-    if (bytes === 0) throw violation('PROTOCOL_ERROR', 'a window that does not open')
     if (id === 0) {
+      if (bytes === 0) throw violation('PROTOCOL_ERROR', 'a window that does not open')
       this.window += bytes
       if (this.window > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
       return this.#unblock()
     }
     const stream = this.#known(id)
     if (!stream) return
+    if (bytes === 0) return this.fail(stream, 'PROTOCOL_ERROR')
     stream.window += bytes
-    if (stream.window > WINDOW_MAX) return stream.reset(errors.FLOW_CONTROL_ERROR)
+    if (stream.window > WINDOW_MAX) return this.fail(stream, 'FLOW_CONTROL_ERROR')
     stream.pump()
   }
 
@@ -237,18 +314,22 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   }
 
   blocked(stream: Http2Stream): void {
-    if (!this.#blocked.includes(stream)) this.#blocked.push(stream)
+    this.#blocked.add(stream)
   }
 
   /** Each has its turn, those that wait longest first. */
   #unblock(): void {
-    const blocked = this.#blocked
-    this.#blocked = []
-    for (const stream of blocked) stream.pump()
+    for (const stream of this.#blocked) {
+      if (this.window <= 0 || this.corked) return
+      this.#blocked.delete(stream)
+      stream.pump()
+    }
   }
 
-  left({ id }: Http2Stream): void {
-    this.#streams.delete(id)
+  left(stream: Http2Stream): void {
+    this.#streams.delete(stream.id)
+    this.#blocked.delete(stream)
+    if (!stream.heardAll) this.#remember(stream.id)
     if (this.#last !== LAST_STREAM) queueMicrotask(() => this.#lastWords())
   }
 
@@ -280,7 +361,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   // ── Time ────────────────────────────────────────────────────────────────────────────────────
 
   tick(now: EpochMs): void {
-    this.#resets = Math.max(0, this.#resets - RESETS_A_SECOND)
+    this.#strain = Math.max(0, this.#strain - STRAIN_A_SECOND)
     this.#keepAlive(now)
     const { frameMs, stallMs } = this.#hall.gateway.limits
     for (const { exchange } of this.#streams.values()) {

@@ -1,4 +1,4 @@
-import { dataOf, errors, type Frame, PAYLOAD_BYTES, reply, responding } from './codec.ts'
+import { dataOf, type ErrorName, errors, type Frame, PAYLOAD_BYTES, reply, responding } from './codec.ts'
 import type { Channel, Ending, Exchange } from './exchange.ts'
 import type { Fields } from './http2/hpack.ts'
 import { PREFIX_BYTES, prefixed } from './messages.ts'
@@ -12,8 +12,10 @@ export interface Carrier {
   send(frame: Frame): void
   /** `data` bytes have been said. */
   sent(stream: Http2Stream, data: number): void
-  /** Wants to go on when the connection's window opens. */
+  /** Wants to go on when the connection takes more. */
   blocked(stream: Http2Stream): void
+  /** The peer broke the rules of this stream alone. */
+  fail(stream: Http2Stream, error: ErrorName): void
   /** Nothing more is said or heard on it. */
   left(stream: Http2Stream): void
 }
@@ -31,6 +33,8 @@ const ALONE: Fields = [
   ...[':status', '200', 'content-type', 'application/grpc', 'grpc-accept-encoding', 'identity,deflate,gzip'],
 ]
 
+const NOTHING = Buffer.alloc(0)
+
 /** One stream: what is said on it, under flow control, and how much is heard. Source: RFC 9113, section 5. */
 export class Http2Stream implements Channel {
   readonly id: number
@@ -42,18 +46,25 @@ export class Http2Stream implements Channel {
   /** Bytes of the first part that are said. */
   #said = 0
   #responded = false
+  /** What ends our half; none: it ends with the data. */
   #trailers: Fields | undefined
-  #heardAll: boolean
+  /** Said when all is heard, and not in the middle of what the peer says. */
+  #page = false
+  /** Bytes of the body that its headers announced and that have not come. */
+  #announced: number
+  /** Whether the peer ended its half. */
+  heardAll = false
   #closed = false
   /** Bytes that the peer may still send, and that it was not told to send anew. */
   #room = STREAM_WINDOW
   #owed = 0
   #open = true
 
-  constructor(id: number, window: number, heardAll: boolean, carrier: Carrier) {
+  /** `length`: bytes of the body, if it was announced. */
+  constructor(id: number, window: number, length: number | undefined, carrier: Carrier) {
     this.id = id
     this.window = window
-    this.#heardAll = heardAll
+    this.#announced = length ?? Number.NaN
     this.#carrier = carrier
   }
 
@@ -64,20 +75,24 @@ export class Http2Stream implements Channel {
 
   // ── Heard ───────────────────────────────────────────────────────────────────────────────────
 
-  /** False: the peer sent more than it may. */
-  data(bytes: Buffer, counted: number, last: boolean): boolean {
+  data(bytes: Buffer, counted: number, last: boolean): void {
+    if (this.heardAll) return this.#carrier.fail(this, 'STREAM_CLOSED')
     this.#room -= counted
-    if (this.#room < 0 || this.#heardAll) return false
+    if (this.#room < 0) return this.#carrier.fail(this, 'FLOW_CONTROL_ERROR')
     this.#owed += counted
+    this.#announced -= bytes.length
+    if (this.#announced < 0) return this.#carrier.fail(this, 'PROTOCOL_ERROR')
     if (bytes.length > 0) this.exchange.data(bytes)
     if (last) this.half()
     else this.#give()
-    return true
   }
 
+  /** The peer ended its half. */
   half(): void {
-    this.#heardAll = true
+    this.heardAll = true
+    if (this.#announced > 0) return this.#carrier.fail(this, 'PROTOCOL_ERROR')
     this.exchange.half()
+    if (this.#page && !this.#closed) this.pump()
   }
 
   flow(open: boolean): void {
@@ -86,7 +101,7 @@ export class Http2Stream implements Channel {
   }
 
   #give(): void {
-    if (!this.#open || this.#heardAll || this.#closed || this.#owed < STREAM_WINDOW / 2) return
+    if (!this.#open || this.heardAll || this.#closed || this.#owed < STREAM_WINDOW / 2) return
     this.#carrier.send({ kind: 'window', stream: this.id, bytes: this.#owed })
     this.#room += this.#owed
     this.#owed = 0
@@ -94,6 +109,7 @@ export class Http2Stream implements Channel {
 
   /** The peer gave it up, or the connection is gone. */
   broken(): void {
+    this.heardAll = true
     this.#close('broken')
   }
 
@@ -145,6 +161,16 @@ export class Http2Stream implements Channel {
     this.pump()
   }
 
+  /** An answer of HTTP to what is no call. */
+  page(status: string, text: string): void {
+    this.#page = true
+    const fields = [':status', status, 'content-type', 'text/plain']
+    this.#carrier.send({ kind: 'headers', stream: this.id, fields, last: false })
+    this.#parts.push({ bytes: Buffer.from(text), written: undefined })
+    this.#trailers = []
+    this.pump()
+  }
+
   reset(error: number = errors.CANCEL): void {
     if (this.#closed) return
     this.#carrier.send({ kind: 'reset', stream: this.id, error })
@@ -153,10 +179,12 @@ export class Http2Stream implements Channel {
 
   /** Says as much as the peer takes. */
   pump(): void {
+    if (this.#page && !this.heardAll) return
     for (let part = this.#parts[0]; part; part = this.#parts[0]) {
       while (this.#said < part.bytes.length) {
+        if (this.window <= 0) return
+        if (this.#carrier.window <= 0 || this.#carrier.corked) return this.#carrier.blocked(this)
         const room = Math.min(this.window, this.#carrier.window, PAYLOAD_BYTES)
-        if (room <= 0 || this.#carrier.corked) return this.#carrier.blocked(this)
         this.#say(part.bytes.subarray(this.#said, this.#said + room))
       }
       this.#parts.shift()
@@ -165,7 +193,11 @@ export class Http2Stream implements Channel {
       if (this.#closed) return
     }
     if (!this.#trailers) return
-    this.#carrier.send({ kind: 'headers', stream: this.id, fields: this.#trailers, last: true })
+    this.#carrier.send(
+      this.#trailers.length > 0
+        ? { kind: 'headers', stream: this.id, fields: this.#trailers, last: true }
+        : { kind: 'data', stream: this.id, bytes: NOTHING, last: true, counted: 0 },
+    )
     this.#ended()
   }
 
@@ -177,7 +209,7 @@ export class Http2Stream implements Channel {
 
   /** We said all. A peer that still talks is told that nobody listens. [§8.1] */
   #ended(): void {
-    if (!this.#heardAll) this.#carrier.send({ kind: 'reset', stream: this.id, error: errors.NO_ERROR })
+    if (!this.heardAll) this.#carrier.send({ kind: 'reset', stream: this.id, error: errors.NO_ERROR })
     this.#close('whole')
   }
 

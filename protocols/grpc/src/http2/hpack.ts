@@ -31,6 +31,14 @@ const broken = (why: string) => new Fault('malformed', `header compression: ${wh
 /** Longest list of fields that is taken, counted as the table's entries are. */
 export const LIST_BYTES = 16 * 1024
 
+/** Why a stream has no fields: there are more than are taken, or one of them is none of HTTP. */
+export type Unfit = 'ENHANCE_YOUR_CALM' | 'PROTOCOL_ERROR'
+
+/** Small letters and signs; what has a meaning to HTTP begins with a colon. [RFC 9113 §8.2.1, RFC 9110 §5.6.2] */
+const NAME = /^:?[a-z0-9!#$%&'*+.^_`|~-]+$/
+/** Blanks at its ends are taken: gRPC lets them be there. [RFC 9113 §8.2.1] */
+const NO_VALUE = /[\0\r\n]/
+
 /** Header blocks of one connection, in the order in which they came. Sources: RFC 7541. */
 export class HeaderDecoder {
   /** What was entered, the oldest first: names and values in turn. */
@@ -39,11 +47,15 @@ export class HeaderDecoder {
   #tableMax = TABLE_BYTES
   #block: Buffer = Buffer.alloc(0)
   #at = 0
+  /** Whether a field of the block, or any that was entered, is none of HTTP: only then are fields looked at again. */
+  #odd = false
+  #oddEntered = false
 
-  /** Undefined: over {@link LIST_BYTES}; the next block can be decoded even so. @throws Fault 'malformed' */
-  decode(block: Buffer): Fields | undefined {
+  /** After what is unfit the next block can be decoded even so. @throws Fault 'malformed' */
+  decode(block: Buffer): Fields | Unfit {
     this.#block = block
     this.#at = 0
+    this.#odd = this.#oddEntered
     const fields: string[] = []
     let bytes = 0
     while (this.#at < block.length) {
@@ -60,7 +72,8 @@ export class HeaderDecoder {
       // A block may name the same entry over and over.
       if (bytes > LIST_BYTES) fields.length = 2
     }
-    return bytes > LIST_BYTES ? undefined : fields
+    if (bytes > LIST_BYTES) return 'ENHANCE_YOUR_CALM'
+    return this.#odd && !areOfHttp(fields) ? 'PROTOCOL_ERROR' : fields
   }
 
   #indexed(index: number, fields: string[]): void {
@@ -76,6 +89,10 @@ export class HeaderDecoder {
     const name = index === 0 ? this.#text() : (index <= KNOWN ? known : this.#table)[this.#place(index)]!
     const value = this.#text()
     fields.push(name, value)
+    if ((index === 0 && !NAME.test(name)) || NO_VALUE.test(value)) {
+      this.#odd = true
+      this.#oddEntered ||= enters
+    }
     if (enters) this.#enter(name, value)
   }
 
@@ -137,6 +154,9 @@ export class HeaderDecoder {
     return byte
   }
 }
+
+const areOfHttp = (fields: Fields): boolean =>
+  fields.every((text, at) => (at % 2 === 0 ? NAME.test(text) : !NO_VALUE.test(text)))
 
 /** A field as a literal that is not remembered: peers may allow no table. Names of fewer than 127 characters. */
 export const literal = (name: string, value: string): Buffer => {
