@@ -189,7 +189,8 @@ class InboxPop extends Pop {
       // A client that has the message already is told to the end, however old it is.
       const over = expiresAt !== undefined && expiresAt <= now && one.attempt === 1 && !one.slot?.received
       if (message && !over) delivered.push(deliveredOf(core, inbox, one, message))
-      else gone.push(one)
+      // Its number must not be given to another: the client takes that for the same message.
+      else if (!one.slot?.received) gone.push(one)
     }
     if (gone.length > 0) drop(core, inbox, gone)
     return delivered.length > 0 ? { batch: new ViewBatch(delivered), more: inbox.hasVisible } : undefined
