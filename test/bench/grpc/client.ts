@@ -70,6 +70,8 @@ interface Call {
   readonly messages: Buffer[]
   held: Buffer | undefined
   readonly done: (messages: readonly Buffer[]) => void
+  /** Of a stream that stays open: at the first message. */
+  readonly first?: () => void
 }
 
 /** The request as length-prefixed message. */
@@ -129,6 +131,18 @@ export class GrpcClient {
     this.#socket.write(frame(type.data, END_STREAM, stream, message))
   }
 
+  /** A stream that stays open. Resolves with its first answer. */
+  open(path: string, message: Buffer): Promise<void> {
+    return new Promise((resolve) => {
+      const stream = this.#next
+      this.#next += 2
+      this.#window -= message.length
+      this.#calls.set(stream, { messages: [], held: undefined, done: () => undefined, first: resolve })
+      this.#socket.write(frame(type.headers, END_HEADERS, stream, this.#block(path)))
+      this.#socket.write(frame(type.data, 0, stream, message))
+    })
+  }
+
   #block(path: string): Buffer {
     const cached = this.#cache.get(path)
     if (cached) return cached
@@ -183,6 +197,7 @@ export class GrpcClient {
       call.messages.push(rest.subarray(5, end))
       rest = rest.subarray(end)
     }
+    if (call.messages.length > 0) call.first?.()
     call.held = rest.length > 0 ? Buffer.from(rest) : undefined
     if (flags & END_STREAM) this.#ended(stream)
   }
