@@ -30,6 +30,33 @@ export interface OursOptions {
   readonly set?: readonly string[]
 }
 
+const started = (stage: Stage, args: readonly string[], settings: readonly string[]): Promise<Server> => {
+  const profile = process.env.BENCH_PROFILE
+  return stage.server({
+    command: process.execPath,
+    args: [
+      '--conditions=@sluice/source',
+      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`, '--cpu-prof-interval=500'] : []),
+      main,
+      ...args,
+      ...settings.flatMap((one) => ['--set', one]),
+    ],
+    cwd: root,
+    ready: (line) => readyOf(line) !== undefined,
+  })
+}
+
+/** `sluice broker` on a Unix socket in its data directory. */
+export const oursBroker = async (
+  stage: Stage,
+  { flush, data, set = [] }: OursOptions,
+): Promise<{ readonly broker: Server; readonly address: string }> => {
+  const address = `unix:${data}/broker.sock`
+  const args = ['broker', '--listen', address, '--data', data, '--admin-port', '0']
+  const broker = await started(stage, args, ['log.format=json', `backend.embedded.flush=${flush}`, ...set])
+  return { broker, address }
+}
+
 /** `sluice start` with the embedded broker and all protocols on one port. `BENCH_PROFILE=FOLDER` leaves a CPU profile there. */
 export const ours = async (stage: Stage, { flush, data, set = [] }: OursOptions): Promise<Ours> => {
   const profile = process.env.BENCH_PROFILE
@@ -44,19 +71,7 @@ export const ours = async (stage: Stage, { flush, data, set = [] }: OursOptions)
     'drain.settleMs=1000',
     ...set,
   ]
-  const server = await stage.server({
-    command: process.execPath,
-    args: [
-      '--conditions=@sluice/source',
-      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`, '--cpu-prof-interval=500'] : []),
-      main,
-      'start',
-      '--quiet',
-      ...settings.flatMap((one) => ['--set', one]),
-    ],
-    cwd: root,
-    ready: (line) => readyOf(line) !== undefined,
-  })
+  const server = await started(stage, ['start', '--quiet'], settings)
   const port = readyOf(server.readyLine)?.listeners?.[0]?.port
   if (port === undefined) throw new Error(`no port in ${server.readyLine}`)
   return { ...server, port, profile }

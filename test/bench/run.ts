@@ -8,6 +8,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }
   start: () => import('./start.bench.ts'),
   waiting: () => import('./waiting.bench.ts'),
   pipeline: () => import('./pipeline.bench.ts'),
+  link: () => import('./link.bench.ts'),
   remoting: () => import('./remoting.bench.ts'),
   grpc: () => import('./grpc.bench.ts'),
   'grpc-telemetry': () => import('./grpcTelemetry.bench.ts'),
