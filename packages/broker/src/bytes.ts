@@ -1,3 +1,6 @@
+/** Texts of so many characters have a length of one byte. */
+const SHORT = 100
+
 /**
  * The compact form of control events, snapshots and sidecars.
  *   number: LEB128 of value + 1, 0 … 2^53 − 1, so that −1 is one byte too · text: number of bytes + UTF-8 · bytes: number + raw
@@ -50,11 +53,28 @@ export class BytesWriter {
   }
 
   text(value: string): this {
+    if (value.length <= SHORT && this.#ascii(value)) return this
     const length = Buffer.byteLength(value)
     this.number(length)
     this.#room(length)
     this.#at += this.#bytes.write(value, this.#at)
     return this
+  }
+
+  /** Most texts are short names: they are written without a call that leaves JavaScript. */
+  #ascii(value: string): boolean {
+    const { length } = value
+    this.#room(length + 2)
+    const bytes = this.#bytes
+    const from = this.#at + 1
+    for (let at = 0; at < length; at++) {
+      const code = value.charCodeAt(at)
+      if (code > 127) return false
+      bytes[from + at] = code
+    }
+    bytes[this.#at] = length + 1
+    this.#at = from + length
+    return true
   }
 
   /** A text or nothing. */
@@ -68,6 +88,18 @@ export class BytesWriter {
     this.#bytes.set(value, this.#at)
     this.#at += value.length
     return this
+  }
+
+  /** Room for so many raw bytes, to be filled by who asked before anything else is written. @returns where in {@link raw} */
+  reserve(length: number): number {
+    this.#room(length)
+    const at = this.#at
+    this.#at += length
+    return at
+  }
+
+  get raw(): Buffer {
+    return this.#bytes
   }
 
   done(): Buffer {

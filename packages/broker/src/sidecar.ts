@@ -27,14 +27,16 @@ export const writeSidecar = (queues: Iterable<QueueState>, { start, end, newest 
   writer.number(list.length)
   for (const { topic, queue, records, segmentFrom } of list) {
     const first = Math.max(segmentFrom, records.min)
-    const bytes = Buffer.allocUnsafe((records.max - first) * BYTES)
-    for (let offset = first, at = 0; offset < records.max; offset++) {
-      at = bytes.writeUInt32BE(Math.max(0, records.place(offset) - start), at)
-      at = bytes.writeUInt32BE(records.size(offset), at)
-      at = bytes.writeInt32BE(records.tag(offset), at)
-      at = bytes.writeUInt8(records.flags(offset), at)
+    const length = (records.max - first) * BYTES
+    writer.text(topic.spec.topic).number(queue.index).number(first).number(length)
+    let at = writer.reserve(length)
+    const { raw } = writer
+    for (let offset = first; offset < records.max; offset++) {
+      at = raw.writeUInt32BE(Math.max(0, records.place(offset) - start), at)
+      at = raw.writeUInt32BE(records.size(offset), at)
+      at = raw.writeInt32BE(records.tag(offset), at)
+      at = raw.writeUInt8(records.flags(offset), at)
     }
-    writer.text(topic.spec.topic).number(queue.index).number(first).bytes(bytes)
   }
   return writer.u32(crc32(writer.done())).done()
 }
