@@ -10,12 +10,14 @@ const benches: Readonly<Record<string, () => Promise<{ readonly default: Bench }
   pipeline: () => import('./pipeline.bench.ts'),
   link: () => import('./link.bench.ts'),
   remoting: () => import('./remoting.bench.ts'),
+  cold: () => import('./cold.bench.ts'),
   grpc: () => import('./grpc.bench.ts'),
   'grpc-telemetry': () => import('./grpcTelemetry.bench.ts'),
   http: () => import('./http.bench.ts'),
   amqp: () => import('./amqp.bench.ts'),
   mqtt: () => import('./mqtt.bench.ts'),
   'mqtt-idle': () => import('./mqttIdle.bench.ts'),
+  'mqtt-retained': () => import('./mqttRetained.bench.ts'),
 }
 
 const { values, positionals } = parseArgs({

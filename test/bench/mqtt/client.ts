@@ -17,24 +17,38 @@ const packet = (first: number, ...parts: readonly Buffer[]): Buffer => {
 }
 
 const connectPacket = (id: string): Buffer => packet(0x10, text('MQTT'), Buffer.of(4, 2, 0, 0), text(id)) // 3.1.1, clean, no keep alive
-const subscribePacket = (topic: string, qos: number): Buffer =>
-  packet(0x82, Buffer.of(0, 1), text(topic), Buffer.of(qos))
+/** 5.0, clean, no keep alive, with a receive maximum. */
+const connectPacket5 = (id: string, receiveMaximum: number): Buffer =>
+  packet(0x10, text('MQTT'), Buffer.of(5, 2, 0, 0, 3, 0x21, receiveMaximum >> 8, receiveMaximum & 0xff), text(id))
+const subscribePacket = (topic: string, qos: number, properties: Buffer): Buffer =>
+  packet(0x82, Buffer.of(0, 1), properties, text(topic), Buffer.of(qos))
+const nothing: Buffer = Buffer.alloc(0)
+const noProperties: Buffer = Buffer.of(0)
 
 /** A PUBLISH of which id and body are filled in later. */
-export const publishPacket = (topic: string, qos: number, bytes: number): Buffer =>
-  packet(0x30 | (qos << 1), text(topic), Buffer.alloc(qos > 0 ? 2 : 0), Buffer.alloc(bytes))
+export const publishPacket = (topic: string, qos: number, bytes: number, retain = false): Buffer =>
+  packet(0x30 | (qos << 1) | (retain ? 1 : 0), text(topic), Buffer.alloc(qos > 0 ? 2 : 0), Buffer.alloc(bytes))
+
+/** PUBACKs of these, one behind the other. */
+export const pubacks = (ids: readonly number[]): Buffer => {
+  const bytes = Buffer.allocUnsafe(ids.length * 4)
+  for (const [n, id] of ids.entries()) bytes.writeUInt32BE(0x4002_0000 + id, n * 4)
+  return bytes
+}
 
 export const PUBACK = 4
 export const PUBLISH = 3
 
-/** As little of an MQTT 3.1.1 client as a load needs. */
+/** As little of an MQTT client as a load needs. */
 export class Client {
   readonly socket: net.Socket
   /** `at`, `end`: of the packet's body within `bytes`. */
   on: (first: number, bytes: Buffer, at: number, end: number) => void = () => undefined
   /** After each read. */
   done: () => void = () => undefined
-  #held: Buffer = Buffer.alloc(0)
+  #held: Buffer = nothing
+  /** Those of a packet that has none. */
+  #properties = nothing
   #answer: (() => void) | undefined
 
   constructor(port: number) {
@@ -43,13 +57,15 @@ export class Client {
     this.socket.on('data', (chunk: Buffer) => this.#read(chunk))
   }
 
-  async enter(id: string): Promise<void> {
+  /** With a receive maximum as a client of MQTT 5, which without is one of 3.1.1. */
+  async enter(id: string, receiveMaximum?: number): Promise<void> {
     await once(this.socket, 'connect')
-    await this.#ask(connectPacket(id))
+    this.#properties = receiveMaximum === undefined ? nothing : noProperties
+    await this.#ask(receiveMaximum === undefined ? connectPacket(id) : connectPacket5(id, receiveMaximum))
   }
 
   subscribe(topic: string, qos: number): Promise<void> {
-    return this.#ask(subscribePacket(topic, qos))
+    return this.#ask(subscribePacket(topic, qos, this.#properties))
   }
 
   #ask(bytes: Buffer): Promise<void> {

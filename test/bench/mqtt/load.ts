@@ -1,5 +1,5 @@
 import { Latencies } from '../statistics.ts'
-import { Client, PUBACK, PUBLISH, publishPacket } from './client.ts'
+import { Client, PUBACK, PUBLISH, pubacks, publishPacket } from './client.ts'
 
 /** Publishers to one topic, subscribers of it; each publisher has so many messages on their way to their last reader. */
 interface Options {
@@ -18,8 +18,6 @@ const { port, qos, publishers, subscribers, inflight, bytes, warmMs, runMs } = o
 const topic = `bench${process.pid}/x`
 const template = publishPacket(topic, qos, bytes)
 const STAMP = 8
-/** 40 02, then the id. */
-const PUBACK_OF = 0x4002_0000
 const idAt = template.length - bytes - 2
 const bodyAt = template.length - bytes
 
@@ -92,9 +90,7 @@ readers.forEach((reader, which) => {
   })
   reader.done = () => {
     if (acks.length > 0) {
-      const batch = Buffer.allocUnsafe(acks.length * 4)
-      for (const [n, id] of acks.entries()) batch.writeUInt32BE(PUBACK_OF + id, n * 4)
-      reader.socket.write(batch)
+      reader.socket.write(pubacks(acks))
       acks = []
     }
     fill()
