@@ -42,6 +42,9 @@ export class Deliveries implements PumpOptions {
   /** No new delivery: not begun, or a drain. */
   #held = true
   #blocked = false
+  /** SUBSCRIBEs without their answer, and what came meanwhile. */
+  #asking = 0
+  #early: (readonly Delivered[])[] | undefined
 
   constructor(client: Client) {
     const { gateway, inbox, epoch, house, resumed } = client
@@ -71,6 +74,7 @@ export class Deliveries implements PumpOptions {
   }
 
   deliver(batch: readonly Delivered[]): void {
+    if (this.#asking > 0) return void (this.#early ??= []).push(batch)
     const { gateway, mouth } = this.#client
     const now = gateway.clock.now()
     let writable = true
@@ -94,6 +98,19 @@ export class Deliveries implements PumpOptions {
     // Ends the pop that is parked. What it may have taken meanwhile still comes.
     this.#pump.credit(0)
     this.#refill()
+  }
+
+  /** A client is told what it was granted before it gets any of it: nothing is delivered until {@link answered}. */
+  asking(): void {
+    this.#asking++
+  }
+
+  answered(): void {
+    this.#asking--
+    const early = this.#early
+    if (!early || this.#asking > 0) return
+    this.#early = undefined
+    for (const batch of early) this.deliver(batch)
   }
 
   start(): void {

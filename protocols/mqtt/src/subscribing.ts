@@ -20,7 +20,17 @@ export class Subscribing {
   }
 
   /** One code a filter, in their order [MQTT-3.8.4-1, -6]. @throws Fault 'conflict' */
-  async subscribe({ messageId, subscriptions, properties }: Subscribe): Promise<void> {
+  async subscribe(packet: Subscribe): Promise<void> {
+    const { deliveries } = this.#client
+    deliveries.asking()
+    try {
+      await this.#subscribe(packet)
+    } finally {
+      deliveries.answered()
+    }
+  }
+
+  async #subscribe({ messageId, subscriptions, properties }: Subscribe): Promise<void> {
     // Told before QoS 1 or 2 is asked for.
     if (subscriptions.some(({ qos }) => qos > 0)) this.#client.deliveries.exact()
     const wanted = subscriptions.map((one) => this.#wanted(one, properties?.subscriptionIdentifier))
