@@ -6,6 +6,9 @@ const TABLE_BYTES = 4_096
 /** What an entry costs beside its text. [RFC 7541 §4.1] */
 const ENTRY_BYTES = 32
 
+/** What the names of pseudo-headers begin with. */
+export const COLON = 58
+
 /** Names and values in turn. */
 export type Fields = readonly string[]
 
@@ -35,7 +38,14 @@ export const LIST_BYTES = 16 * 1024
 export type Unfit = 'ENHANCE_YOUR_CALM' | 'PROTOCOL_ERROR'
 
 /** Small letters and signs; what has a meaning to HTTP begins with a colon. [RFC 9113 §8.2.1, RFC 9110 §5.6.2] */
-const NAME = /^:?[a-z0-9!#$%&'*+.^_`|~-]+$/
+const inNames = new Uint8Array(256)
+for (const sign of "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+.^_`|~-") inNames[sign.charCodeAt(0)] = 1
+const isName = (text: string): boolean => {
+  const from = text.charCodeAt(0) === COLON ? 1 : 0
+  for (let at = from; at < text.length; at++) if (inNames[text.charCodeAt(at)] === 0) return false
+  return text.length > from
+}
+
 /** Blanks at its ends are taken: gRPC lets them be there. [RFC 9113 §8.2.1] */
 const NO_VALUE = /[\0\r\n]/
 
@@ -89,7 +99,7 @@ export class HeaderDecoder {
     const name = index === 0 ? this.#text() : (index <= KNOWN ? known : this.#table)[this.#place(index)]!
     const value = this.#text()
     fields.push(name, value)
-    if ((index === 0 && !NAME.test(name)) || NO_VALUE.test(value)) {
+    if ((index === 0 && !isName(name)) || NO_VALUE.test(value)) {
       this.#odd = true
       this.#oddEntered ||= enters
     }
@@ -156,7 +166,7 @@ export class HeaderDecoder {
 }
 
 const areOfHttp = (fields: Fields): boolean =>
-  fields.every((text, at) => (at % 2 === 0 ? NAME.test(text) : !NO_VALUE.test(text)))
+  fields.every((text, at) => (at % 2 === 0 ? isName(text) : !NO_VALUE.test(text)))
 
 /** A field as a literal that is not remembered: peers may allow no table. Names of fewer than 127 characters. */
 export const literal = (name: string, value: string): Buffer => {

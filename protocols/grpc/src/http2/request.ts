@@ -1,4 +1,4 @@
-import type { Fields } from './hpack.ts'
+import { COLON, type Fields } from './hpack.ts'
 
 /** What a list of fields asks for. */
 export interface Asked {
@@ -30,7 +30,9 @@ const meanings: ReadonlyMap<string, number> = new Map([
   ['content-length', LENGTH],
 ])
 
-const COLON = 58
+/** First characters that no name of a meaning has: most names of gRPC's and RocketMQ's own are not looked up. */
+const meaningless = new Uint8Array(256).fill(1)
+for (const name of meanings.keys()) meaningless[name.charCodeAt(0)] = 0
 
 /** Undefined: malformed. What a field is by itself was looked at when it was decoded. [§8.1.1, §8.3.1] */
 export const requestOf = (fields: Fields): Asked | undefined => {
@@ -42,9 +44,14 @@ export const requestOf = (fields: Fields): Asked | undefined => {
   let length: number | undefined
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at]!
+    const first = name.charCodeAt(0)
+    if (meaningless[first] === 1) {
+      regular = true
+      continue
+    }
     const value = fields[at + 1]!
     const meaning = meanings.get(name) ?? 0
-    if (name.charCodeAt(0) === COLON) {
+    if (first === COLON) {
       if (meaning === 0 || regular || (seen & meaning) !== 0) return undefined
       seen |= meaning
       if (meaning === METHOD) method = value
