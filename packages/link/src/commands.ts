@@ -71,7 +71,7 @@ const isCommand = (value: unknown): value is CommandOf<Kind> =>
   typeof value.kind === 'string' &&
   Object.hasOwn(forms, value.kind)
 
-const numberOf = (reader: Reader): number => {
+export const numberOf = (reader: Reader): number => {
   const value = readValue(reader)
   if (typeof value !== 'number') throw malformed('no number')
   return value
@@ -119,12 +119,12 @@ const readPublish = (reader: Reader): CommandOf<'publish'> => {
 }
 
 export const writeQueue = (writer: Writer, { topic, node, index }: Queue): void =>
-  void writer.text(topic).text(node).offset(index)
+  writeValue(writer.text(topic).text(node), index)
 
 export const readQueue = (reader: Reader): Queue => ({
   topic: reader.text(),
   node: reader.text(),
-  index: reader.offset(),
+  index: numberOf(reader),
 })
 
 const writeReceipts = (writer: Writer, receipts: readonly Receipt[]): void => {

@@ -1,5 +1,6 @@
 import type { Lease, Receipt, Slot } from '@sluice/core'
 import { malformed, type Reader } from './reader.ts'
+import { readValue, writeValue } from './values.ts'
 import type { Writer } from './writer.ts'
 
 /** Bits of a receipt's first byte. */
@@ -8,6 +9,26 @@ const in_ = 2
 /** Node, and topic and group or inbox, are those of the receipt before it in the frame. */
 const same = 4
 const retryShift = 3
+/** Some number of it is none that a broker gives out: what a client made up is for the broker to judge. */
+const odd = 32
+
+const isUsual = ({ queue, offset, place, first, poppedAt, invisible, revive, attempt }: Lease): boolean =>
+  isCount(queue) &&
+  isCount(offset) &&
+  isCount(place) &&
+  isCount(first) &&
+  isCount(poppedAt) &&
+  isCount(invisible) &&
+  isCount(revive) &&
+  isCount(attempt)
+const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= -1 && value < MAX
+const MAX = Number.MAX_SAFE_INTEGER
+
+const readOdd = (reader: Reader): Receipt => {
+  const value = readValue(reader)
+  if (typeof value === 'object' && value !== null && 'of' in value && value.of === 'group') return value as Lease
+  throw malformed('no receipt')
+}
 
 /** Writes receipts of one frame: what they have in common is said once. */
 export class ReceiptWriter {
@@ -26,11 +47,12 @@ export class ReceiptWriter {
 
   #writeLease(lease: Lease): void {
     const writer = this.#writer
+    if (!isUsual(lease)) return writeValue(writer.byte(odd), lease)
     const before = this.#lease
     const again = before?.topic === lease.topic && before.group === lease.group && before.node === lease.node ? same : 0
     writer.byte(again | (lease.retry << retryShift))
     if (again === 0) writer.text(lease.node).text(lease.topic).text(lease.group)
-    writer.number(lease.queue).offset(lease.offset).offset(lease.place).offset(lease.first)
+    writer.offset(lease.queue).offset(lease.offset).offset(lease.place).offset(lease.first)
     writer.offset(lease.poppedAt).offset(lease.invisible).offset(lease.revive).offset(lease.attempt)
     this.#lease = lease
   }
@@ -57,6 +79,7 @@ export class ReceiptReader {
 
   read(): Receipt {
     const bits = this.#reader.byte()
+    if (bits === odd) return readOdd(this.#reader)
     return bits & slot ? this.#readSlot(bits) : this.#readLease(bits)
   }
 
@@ -71,7 +94,7 @@ export class ReceiptReader {
       node: names.node,
       topic: names.topic,
       group: names.group,
-      queue: reader.number(),
+      queue: reader.offset(),
       offset: reader.offset(),
       place: reader.offset(),
       first: reader.offset(),

@@ -9,7 +9,7 @@ import {
   type Stored,
   type StoredMessage,
 } from '@sluice/core'
-import { readQueue, writeQueue } from './commands.ts'
+import { numberOf, readQueue, writeQueue } from './commands.ts'
 import { writeSpecial } from './messages.ts'
 import { malformed, type Reader } from './reader.ts'
 import { ReceiptReader, ReceiptWriter } from './receipts.ts'
@@ -83,7 +83,7 @@ const writeStored = (writer: Writer, stored: readonly (Stored | Fault)[]): void 
     const again = before?.queue.topic === queue.topic && before.queue.node === queue.node
     const more = half !== undefined || recallHandle !== undefined || durable !== undefined
     writer.byte((again ? 0 : QUEUE) | (more ? MORE : 0)).text(one.id)
-    if (again) writer.offset(queue.index)
+    if (again) writeValue(writer, queue.index)
     else writeQueue(writer, queue)
     writer.offset(one.offset).offset(one.place)
     if (more) for (const value of [half, recallHandle, durable]) writeValue(writer, value)
@@ -101,7 +101,7 @@ const readStored = (reader: Reader): (Stored | Fault)[] => {
       continue
     }
     const id = reader.text()
-    const queue = bits & QUEUE ? readQueue(reader) : before && { ...before.queue, index: reader.offset() }
+    const queue = bits & QUEUE ? readQueue(reader) : before && { ...before.queue, index: numberOf(reader) }
     if (!queue) throw malformed('a queue like none before')
     const plain = { id, queue, offset: reader.offset(), place: reader.offset() }
     before = bits & MORE ? { ...plain, ...readMore(reader) } : plain

@@ -1,3 +1,5 @@
+import { Fault } from '@sluice/core'
+
 const CHUNK = 64 * 1024
 /** Larger pieces are not copied: they leave as slices of their own. */
 const BESIDE = 4 * 1024
@@ -65,7 +67,10 @@ export class Writer {
     return this
   }
 
+  /** @throws Fault 'internal' for what is no whole number of 0 … 2^53 − 1 */
   number(value: number): this {
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new Fault('internal', `link: ${value} cannot travel as a count`)
     this.#room(8)
     let rest = value
     while (rest > 127) {
