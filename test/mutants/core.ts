@@ -76,8 +76,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a drain closes a connection that still works',
     file: connection,
-    from: 'if (!force && this.busy > 0) return',
-    to: '',
+    from: 'const done = this.#unfinished === 0 && ',
+    to: 'const done = ',
     suite: frame,
     test: 'is told once to go away, serves on, and ends only when it has no work unless forced',
   },

@@ -21,6 +21,15 @@ const QUIET_MS = 50
 /** Longest that answers are held back for it: a client that does not wait for them talks on. */
 const HOLD_MS = 250
 
+/** What a conversation may have beside its contract. */
+export interface Leaver {
+  /**
+   * The connection ends as soon as nothing is in flight: from now on nothing is said that a client would answer with its
+   * next request, as far as that can wait for `farewell`.
+   */
+  leave?(): void
+}
+
 /** What the connection asks of the server that keeps it. */
 export interface Owner<Frame> {
   closed(connection: FrameConnection<Frame>): void
@@ -44,7 +53,7 @@ export class FrameConnection<Frame> implements Connection {
   readonly #owner: Owner<Frame>
   readonly #outbox: Outbox
   #decoder: Decoder<Frame> | undefined
-  #conversation: Conversation<Frame> | undefined
+  #conversation: (Conversation<Frame> & Leaver) | undefined
   /** Frames of a chunk that came while too much was in flight; `#next` is the first that was not handled. */
   #waiting: Frame[] = []
   #next = 0
@@ -111,9 +120,11 @@ export class FrameConnection<Frame> implements Connection {
     this.#socket.on('data', (chunk: Buffer) => this.#receive(chunk))
   }
 
-  /** An answer that the peer has not taken is no answer yet. */
+  /** An answer that the peer has not taken is no answer yet, unless it is us who hold it back. */
   get busy(): number {
-    return this.#unfinished + (this.#outbox.backlog > 0 ? 1 : 0)
+    const { backlog } = this.#outbox
+    const unread = this.#leavingSince === undefined || this.#ended ? backlog : this.#socket.writableLength
+    return this.#unfinished + (unread > 0 ? 1 : 0)
   }
 
   get #unfinished(): number {
@@ -135,6 +146,7 @@ export class FrameConnection<Frame> implements Connection {
 
   end(force: boolean): void {
     if (!this.#ended) {
+      if (this.#leavingSince === undefined) this.#guard(() => this.#conversation?.leave?.())
       this.#leavingSince ??= this.#gateway.clock.now()
       if (force) this.#farewell()
       else this.#leave()

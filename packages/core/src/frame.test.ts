@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream'
 import { turn, turns } from '@sluice/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { effort } from '../test/effort.ts'
-import { type Gate, gate, peer, rest, type Script, stage, taken } from '../test/lines.ts'
+import { type Gate, gate, peer, rest, type Script, type Stage, stage, taken } from '../test/lines.ts'
 import { Fault } from './model.ts'
 
 const text = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `${from + index}\n`).join('')
@@ -521,13 +521,91 @@ describe('a connection', () => {
     client.write('a\n')
     await turns()
     connection.end(false)
+    await turns()
     work.open()
-    expect(await taken(client)).toBe('a\n')
-    connection.end(false)
-    expect(await taken(client)).toBe('farewell\n')
+    expect(await taken(client)).toBe('a\nfarewell\n')
     client.end()
     await turns()
     expect(connection.state).toBe('closed')
+  })
+
+  /** Told, and asked to end right after a request that came later than that. */
+  const talking = async (script: (it: () => Stage) => Script = () => ({})) => {
+    const it: Stage = await stage({ goAway() {}, ...script(() => it) })
+    const client = it.connect()
+    const connection = it.connection()
+    connection.goAway('draining')
+    await it.clock.pass(10)
+    client.write('a\n')
+    expect(await taken(client)).toBe('a\n')
+    connection.end(false)
+    return { ...it, client, connection }
+  }
+
+  it('that ends holds the answers of a client that talks on back until it is quiet, for the farewell', async () => {
+    const { client, connection, clock } = await talking()
+    client.write('b\nc')
+    await clock.pass(60)
+    connection.end(false) // half a request is on its way
+    client.write('\n')
+    await clock.pass(40)
+    connection.end(false)
+    await turns()
+    expect(client.read()).toBeNull()
+    await clock.pass(10)
+    connection.end(false)
+    expect(await taken(client)).toBe('b\nc\nfarewell\n')
+  })
+
+  it('that ends counts answers that it holds back not as work, and says them when it is forced', async () => {
+    const { client, connection } = await talking()
+    client.write('b\n')
+    await turns()
+    expect(connection.busy).toBe(0)
+    connection.end(true)
+    expect(await taken(client)).toBe('b\nfarewell\n')
+  })
+
+  it('that ends holds nothing back for long from a client that does not wait for its answers', async () => {
+    const work = gate()
+    const { client, clock, connection } = await talking((it) => ({
+      async receive(frame) {
+        if (frame === 'slow') await work.promise
+        it().talks[0]!.link.send(frame)
+      },
+    }))
+    client.write('slow\n')
+    for (let at = 0; at < 12; at++) {
+      client.write(`${at}\n`)
+      await clock.pass(25)
+      connection.end(false)
+    }
+    expect(await taken(client)).toBe(text(0, 12))
+    work.open()
+    expect(await taken(client)).toBe('slow\nfarewell\n')
+  })
+
+  it('that ends looks by itself whether it may', async () => {
+    const { client, clock } = await talking()
+    client.write('b\n')
+    await clock.pass(500)
+    expect(await taken(client)).toBe('b\nfarewell\n')
+  })
+
+  it('tells its conversation once that it ends, before the farewell', async () => {
+    const said: string[] = []
+    const it: Awaited<ReturnType<typeof stage>> = await stage({
+      converse: () => void Object.assign(it.talks[0]!, { leave: () => said.push('leave') }),
+      receive: () => new Promise(() => {}),
+      farewell: () => void said.push('farewell'),
+    })
+    it.connect().write('a\n')
+    await turns()
+    it.connection().end(false)
+    it.connection().end(false)
+    expect(said).toEqual(['leave'])
+    it.connection().end(true)
+    expect(said).toEqual(['leave', 'farewell'])
   })
 
   it('that is forced ends although its peer does not read', async () => {

@@ -222,11 +222,11 @@ class Drain implements DrainController {
     cancel()
   }
 
-  /** Those that were told a moment ago and have nothing in flight may go; a busy one is left to finish. */
+  /** Those that were told a moment ago may go as soon as nothing is in flight on them. */
   #endIdle(): void {
     const now = this.#clock.now()
     for (const [connection, { name, since }] of this.#told) {
-      if (connection.state !== 'closed' && connection.busy === 0 && now - since >= GRACE)
+      if (connection.state !== 'closed' && now - since >= GRACE)
         this.#guarded(name, connection, () => connection.end(false))
     }
   }

@@ -259,16 +259,35 @@ describe('a drain', () => {
   })
 
   it.each([
-    { version: 475, language: 'JAVA' },
-    { version: 317, language: 'GO' },
-    { version: 479, language: 'CPP' },
-  ])('serves $language $version as before, and answers its pulls when it ends the connection', async (as) => {
+    { version: 475, language: 'JAVA', last: response.flowControl, closesItself: true },
+    { version: 409, language: 'JAVA', last: response.flowControl, closesItself: true },
+    { version: 399, language: 'JAVA', last: response.pullNotFound, closesItself: true },
+    { version: 317, language: 'GO', last: response.systemBusy, closesItself: false },
+    { version: 479, language: 'CPP', last: response.pullNotFound, closesItself: false },
+  ])('serves $language $version as before, and lets it go with its pulls answered', async (as) => {
     const { one, connection } = await drain()
     expect((await one.send('T', 'x', {}, as)).code).toBe(0)
     const parked = one.pull('T', 'G', { sysFlag: 2, queueOffset: 1, subVersion: 1 }, as)
     await turns()
     connection.end(false)
-    expect(await parked).toMatchObject({ code: response.pullNotFound, ext: { nextBeginOffset: '1' } })
+    expect(await parked).toMatchObject({ code: as.last, ext: { nextBeginOffset: '1' } })
     await one.wire.closed
+    expect(one.closedItself).toBe(as.closesItself)
+  })
+
+  it('gives no messages any more to a client whose connection waits for its end', async () => {
+    const { one, connection, gateway } = await drain()
+    const as = { version: 409 }
+    const hold = gateway.hold('publish')
+    const before = one.pull('T', 'G', { sysFlag: 2, queueOffset: 0, subVersion: 1 }, as)
+    const sent = one.send('T', 'x', {}, as)
+    await gateway.next('publish')
+    connection.end(false)
+    const after = one.pull('T', 'G', { sysFlag: 2, queueOffset: 0, subVersion: 1 }, as)
+    hold.release()
+    expect((await sent).code).toBe(0)
+    expect([await before, await after]).toMatchObject([{ code: response.flowControl }, { code: response.flowControl }])
+    await one.wire.closed
+    expect(gateway.parked).toBe(0)
   })
 })

@@ -20,6 +20,7 @@ import {
   version,
 } from '@sluice/remoting'
 import { type Answer, ConnectionDesk } from './desk.ts'
+import { knowsGoAway, lastPullAnswer, lastWord } from './farewell.ts'
 import { codeOf } from './faults.ts'
 import { handlers, namedHandlers } from './handlers.ts'
 import { Identity } from './identity.ts'
@@ -62,6 +63,8 @@ export class RemotingConversation implements Conversation<Frame> {
   #leaving = false
   #slow = false
   #binary = false
+  #language = ''
+  #version = 0
 
   constructor(link: Link<Frame>, gateway: Gateway, shared: Shared) {
     this.#link = link
@@ -105,6 +108,8 @@ export class RemotingConversation implements Conversation<Frame> {
   receive(received: Frame): void | Promise<void> {
     const frame = received.binary ? { ...received, code: uncutCode(received.code) } : received
     this.#binary = frame.binary
+    this.#language = frame.language
+    this.#version = frame.version
     if (isResponse(frame)) return this.#inquiries.answered(frame)
     if (this.#isSentAway(frame)) {
       this.#answer(frame, { code: response.goAway, remark: 'please go away' })
@@ -148,10 +153,15 @@ export class RemotingConversation implements Conversation<Frame> {
     this.#wake()
   }
 
-  /** Pulls that old clients sent since {@link goAway} are answered before the end. */
-  farewell(): undefined {
-    this.#wake()
-    return undefined
+  leave(): void {
+    this.#pulls.leave()
+  }
+
+  farewell(): Frame | undefined {
+    const client = { language: this.#language, version: this.#version }
+    this.#pulls.farewell(lastPullAnswer(client))
+    this.#pops.wake()
+    return lastWord(client)
   }
 
   #wake(): void {
@@ -173,9 +183,8 @@ export class RemotingConversation implements Conversation<Frame> {
     this.#identity.close()
   }
 
-  #isSentAway({ language, version: said, flag, code }: Frame): boolean {
-    if (!this.#leaving || (flag & ONEWAY) !== 0 || exempt.has(code)) return false
-    return language === 'JAVA' && said >= version.goAway
+  #isSentAway(frame: Frame): boolean {
+    return this.#leaving && (frame.flag & ONEWAY) === 0 && !exempt.has(frame.code) && knowsGoAway(frame)
   }
 
   async #notify(notice: Notice): Promise<unknown> {

@@ -45,6 +45,7 @@ export class Pulls {
   readonly #host: PullHost
   readonly #gateway: Gateway
   readonly #parked = new Set<Parked>()
+  #leaving = false
 
   constructor(host: PullHost) {
     this.#host = host
@@ -62,13 +63,22 @@ export class Pulls {
     if (!this.#host.mayPark()) return this.#atOnce(frame, { ...pull, wait: 0 }, true)
     const parked: Parked = { frame, pull, abort: new AbortController() }
     this.#parked.add(parked)
-    void this.#wait(parked)
+    if (!this.#leaving) void this.#wait(parked)
     return undefined
   }
 
   /** Tells every parked pull that there is nothing new, so that its client asks again, here or elsewhere. */
   wake(): void {
     for (const parked of this.#parked) this.#nothing(parked)
+  }
+
+  /** From now on pulls only wait for {@link farewell}: each answer would bring the next one. */
+  leave(): void {
+    this.#leaving = true
+  }
+
+  farewell(code: number): void {
+    for (const parked of this.#parked) this.#nothing(parked, code)
   }
 
   tick(now: EpochMs): void {
@@ -80,9 +90,9 @@ export class Pulls {
     this.#parked.clear()
   }
 
-  #nothing(parked: Parked): void {
+  #nothing(parked: Parked, code: number = response.pullNotFound): void {
     this.#parked.delete(parked)
-    this.#host.answer(parked.frame, nothingNew(parked.pull))
+    this.#host.answer(parked.frame, { ...nothingNew(parked.pull), code })
     parked.abort.abort()
   }
 
@@ -103,9 +113,9 @@ export class Pulls {
     const { frame, pull, abort } = parked
     try {
       const reply = await this.#read(frame, pull, abort.signal)
-      if (this.#parked.delete(parked)) this.#say(frame, pull, reply)
+      if (!this.#leaving && this.#parked.delete(parked)) this.#say(frame, pull, reply)
     } catch (error) {
-      if (!this.#parked.has(parked)) return
+      if (this.#leaving || !this.#parked.has(parked)) return
       const hold = holdOf(error, pull)
       if (hold !== undefined) return this.#hold(parked, hold)
       this.#parked.delete(parked)

@@ -15,6 +15,8 @@ export class RemotingClient {
   readonly wire: Wire
   /** Requests of the server. */
   readonly told: Frame[] = []
+  /** At a frame that cannot be read, as Java's does. */
+  closedItself = false
   /** Called for each of them. */
   asked: ((frame: Frame) => void) | undefined
   readonly #listeners: ((frame: Frame) => void)[] = []
@@ -24,7 +26,14 @@ export class RemotingClient {
   constructor(wire: Wire) {
     this.wire = wire
     const decoder = remotingCodec({ frameBytes: FRAME_BYTES_MAX }).decoder()
-    wire.socket.on('data', (chunk: Buffer) => decoder.decode(chunk, (frame) => this.#take(frame)))
+    wire.socket.on('data', (chunk: Buffer) => {
+      try {
+        decoder.decode(chunk, (frame) => this.#take(frame))
+      } catch {
+        this.closedItself = true
+        wire.socket.destroy()
+      }
+    })
   }
 
   static async connect(protocol: Protocol, gateway: Gateway): Promise<RemotingClient> {
