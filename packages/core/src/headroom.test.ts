@@ -1,0 +1,12 @@
+import { expect, it } from 'vitest'
+import { growthOf } from './headroom.ts'
+
+const MiB = 1024 * 1024
+
+it('lets a small heap grow by 96 MiB, a tiny one tenfold, and leaves a large one to the engine', () => {
+  expect(growthOf(32 * MiB)).toBe(300)
+  expect(growthOf(64 * MiB)).toBe(150)
+  expect(growthOf(1 * MiB)).toBe(1_000)
+  expect(growthOf(192 * MiB)).toBe(0)
+  expect(growthOf(2_000 * MiB)).toBe(0)
+})
