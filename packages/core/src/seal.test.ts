@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { effort } from '../test/effort.ts'
@@ -37,6 +38,20 @@ const refusal = (open: () => unknown) => {
 }
 
 describe('seal', () => {
+  it('is the HMAC of what it covers, whatever the length of the key', () => {
+    for (const length of [16, 32, 63, 64, 65, 200]) {
+      const secret = Buffer.alloc(length, 0xa5 ^ length)
+      fc.assert(
+        fc.property(lease, (one) => {
+          const bytes = Buffer.from(createSeal(secret).lease(one), 'base64url')
+          const code = createHmac('sha256', secret).update(bytes.subarray(0, -16)).digest().subarray(0, 16)
+          expect(bytes.subarray(-16)).toEqual(code)
+        }),
+        { numRuns: 200 },
+      )
+    }
+  })
+
   it('opens what it sealed, and any process with the key does', () => {
     const elsewhere = createSeal(Buffer.from(key))
     fc.assert(

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import { Fault, type Half, type Lease, type Slot } from './model.ts'
 
 /**
@@ -41,6 +41,32 @@ const TEXT_MAX = 2048
 
 const refused = () => new Fault('receiptExpired', 'receipt handle is not valid', { about: 'receipt' })
 
+const BLOCK_BYTES = 64
+const HASH_BYTES = 32
+
+/** HMAC-SHA-256 [RFC 2104] by two one-shot hashes, which cost a third of an Hmac object. */
+class Mac {
+  /** The key in its two guises, each with room for what follows it. */
+  readonly #inner = Buffer.alloc(BLOCK_BYTES + TEXT_MAX, 0x36)
+  readonly #outer = Buffer.alloc(BLOCK_BYTES + HASH_BYTES, 0x5c)
+
+  constructor(secret: Buffer) {
+    const key = secret.length > BLOCK_BYTES ? Buffer.from(hash('sha256', secret, 'hex'), 'hex') : secret
+    for (const [at, byte] of key.entries()) {
+      this.#inner[at]! ^= byte
+      this.#outer[at]! ^= byte
+    }
+  }
+
+  /** Writes the first bytes of the code of `bytes[0, end)` behind them, `into[at]` on. `end`: TEXT_MAX at most. */
+  write(bytes: Buffer, end: number, into: Buffer, at: number): void {
+    bytes.copy(this.#inner, BLOCK_BYTES, 0, end)
+    const inner = hash('sha256', this.#inner.subarray(0, BLOCK_BYTES + end), 'binary')
+    this.#outer.write(inner, BLOCK_BYTES, 'latin1')
+    into.write(hash('sha256', this.#outer, 'binary').slice(0, MAC_BYTES), at, 'latin1')
+  }
+}
+
 class Writer {
   #bytes = Buffer.allocUnsafe(256)
   #at = 0
@@ -68,12 +94,14 @@ class Writer {
     this.#at = this.#bytes.writeDoubleBE(value, this.#at)
     return this
   }
-  done(key: KeyObject): string {
-    const body = this.#bytes.subarray(0, this.#at)
-    const mac = createHmac('sha256', key).update(body).digest().subarray(0, MAC_BYTES)
-    const text = Buffer.concat([body, mac]).toString('base64url')
-    if (text.length > TEXT_MAX) throw new Fault('tooLarge', 'names too long for a receipt handle', { about: 'receipt' })
-    return text
+  done(mac: Mac): string {
+    const end = this.#at
+    if (Math.ceil(((end + MAC_BYTES) * 4) / 3) > TEXT_MAX) {
+      throw new Fault('tooLarge', 'names too long for a receipt handle', { about: 'receipt' })
+    }
+    this.#room(MAC_BYTES)
+    mac.write(this.#bytes, end, this.#bytes, end)
+    return this.#bytes.toString('base64url', 0, end + MAC_BYTES)
   }
 }
 
@@ -101,19 +129,18 @@ class Reader {
   }
 }
 
+/** The code as it should be, of the text that is opened now. */
+const right = Buffer.alloc(MAC_BYTES)
+
 /** The fields after the kind. @throws Fault 'receiptExpired' about 'receipt' */
-const open = (
-  text: string,
-  key: KeyObject,
-  ...kinds: readonly number[]
-): { readonly kind: number; readonly r: Reader } => {
+const open = (text: string, mac: Mac, ...kinds: readonly number[]): { readonly kind: number; readonly r: Reader } => {
   const bytes = text.length > TEXT_MAX ? Buffer.alloc(0) : Buffer.from(text, 'base64url')
   // A lenient base64 decoder lets several texts mean the same bytes; only the one we wrote is ours.
   if (bytes.length <= MAC_BYTES || bytes.toString('base64url') !== text) throw refused()
-  const body = bytes.subarray(0, -MAC_BYTES)
-  const mac = createHmac('sha256', key).update(body).digest().subarray(0, MAC_BYTES)
-  if (!timingSafeEqual(mac, bytes.subarray(-MAC_BYTES))) throw refused()
-  const reader = new Reader(body)
+  const end = bytes.length - MAC_BYTES
+  mac.write(bytes, end, right, 0)
+  if (!timingSafeEqual(right, bytes.subarray(end))) throw refused()
+  const reader = new Reader(bytes.subarray(0, end))
   if (reader.byte() !== VERSION) throw refused()
   const kind = reader.byte()
   if (!kinds.includes(kind)) throw refused()
@@ -148,8 +175,7 @@ const slotOf = (r: Reader): Slot => ({
 /** `secret`: the cluster's, at least 16 bytes. */
 export const createSeal = (secret: Buffer): Seal => {
   if (secret.length < 16) throw new Fault('invalid', 'a sealing key has at least 16 bytes')
-  // Made once: a code by the bare bytes costs five times as much.
-  const key = createSecretKey(secret)
+  const mac = new Mac(secret)
   return {
     lease: (lease) =>
       new Writer()
@@ -167,7 +193,7 @@ export const createSeal = (secret: Buffer): Seal => {
         .number(lease.revive)
         .number(lease.retry)
         .number(lease.attempt)
-        .done(key),
+        .done(mac),
     half: (half) =>
       new Writer()
         .byte(VERSION)
@@ -178,7 +204,7 @@ export const createSeal = (secret: Buffer): Seal => {
         .text(half.id)
         .number(half.place)
         .number(half.offset)
-        .done(key),
+        .done(mac),
     slot: (slot) =>
       new Writer()
         .byte(VERSION)
@@ -187,19 +213,19 @@ export const createSeal = (secret: Buffer): Seal => {
         .text(slot.inbox)
         .number(slot.epoch)
         .number(slot.slot)
-        .done(key),
-    recall: ({ topic, handle }) => new Writer().byte(VERSION).byte(RECALL).text(topic).text(handle).done(key),
-    openLease: (text) => leaseOf(open(text, key, LEASE).r),
+        .done(mac),
+    recall: ({ topic, handle }) => new Writer().byte(VERSION).byte(RECALL).text(topic).text(handle).done(mac),
+    openLease: (text) => leaseOf(open(text, mac, LEASE).r),
     openReceipt(text) {
-      const { kind, r } = open(text, key, LEASE, SLOT)
+      const { kind, r } = open(text, mac, LEASE, SLOT)
       return kind === LEASE ? leaseOf(r) : slotOf(r)
     },
     openRecall(text) {
-      const { r } = open(text, key, RECALL)
+      const { r } = open(text, mac, RECALL)
       return { topic: r.text(), handle: r.text() }
     },
     openHalf(text) {
-      const { r } = open(text, key, HALF)
+      const { r } = open(text, mac, HALF)
       return { node: r.text(), topic: r.text(), group: r.text(), id: r.text(), place: r.number(), offset: r.number() }
     },
   }
