@@ -295,15 +295,15 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'PUBACK ends a QoS 2 delivery',
     'deliveries.ts',
-    'if (flight?.qos === 1) this.#finish(messageId, flight)',
-    'if (flight) this.#finish(messageId, flight)',
+    'if (flight?.qos === 1) this.#finish(flight)',
+    'if (flight) this.#finish(flight)',
     '5.0: PUBACK to QoS 2 ends nothing',
   ],
   [
     'PUBREC ends a QoS 1 delivery',
     'deliveries.ts',
     "if (flight.qos !== 2 || flight.at === 'received') return",
-    'if (flight.qos !== 2) return this.#finish(messageId, flight)',
+    'if (flight.qos !== 2) return this.#finish(flight)',
     '3.1.1: PUBREC to QoS 1 ends nothing',
   ],
   [

@@ -22,16 +22,45 @@ const passingCodes: ReadonlySet<FaultCode> = new Set<FaultCode>([
 /** Worth another try. */
 export const passes = (fault: Fault): boolean => passingCodes.has(fault.code)
 
-interface Held {
+/**
+ * A delivery that is out, in the ring of its holding. It hangs on the delivery itself: a table that is refilled for ever
+ * leaves old tables behind that keep the newer ones, and with them all that ever was in them, from being collected young.
+ */
+class Held {
+  readonly holding: Holding
   readonly delivered: Delivered
   receipt: Receipt
   /** When the receipt came, by our clock: the broker's may differ. */
   since: number
   /** A settle of it is under way: not renewed, not returned. */
-  settling: boolean
+  settling = false
   /** A renewal of it is under way: its receipt is about to change. */
-  renewing: boolean
+  renewing = false
+  next: Held
+  prev: Held
+
+  /** Behind the last one of the ring that begins with `first`; absent: the first of its own. */
+  constructor(holding: Holding, delivered: Delivered, receipt: Receipt, since: number, first?: Held) {
+    this.holding = holding
+    this.delivered = delivered
+    this.receipt = receipt
+    this.since = since
+    this.next = first ?? this
+    this.prev = first?.prev ?? this
+    this.next.prev = this.prev.next = this
+    marked(delivered)[heldBy] = this
+  }
+
+  leave(): void {
+    this.prev.next = this.next
+    this.next.prev = this.prev
+    this.next = this.prev = this
+    marked(this.delivered)[heldBy] = undefined
+  }
 }
+
+const heldBy = Symbol('held')
+const marked = (delivered: Delivered) => delivered as Delivered & { [heldBy]?: Held | undefined }
 
 interface Batch {
   readonly key: string
@@ -47,7 +76,9 @@ export class Holding {
   /** Told what a `done` threw. */
   readonly #told: { threw(error: unknown): void }
   /** Most clients hold nothing most of the time: none of these is there before it is needed. */
-  #held: Map<Delivered, Held> | undefined
+  /** First of the ring of what is out. */
+  #first: Held | undefined
+  #size = 0
   #batches: Batch[] | undefined
   #pauses: Set<() => void> | undefined
   /** Settles under way. */
@@ -65,7 +96,7 @@ export class Holding {
   }
 
   get size(): number {
-    return this.#held?.size ?? 0
+    return this.#size
   }
 
   /** Those with a receipt; the others are settled already. */
@@ -74,8 +105,9 @@ export class Holding {
     for (const delivered of taken) {
       const { receipt } = delivered
       if (!receipt) continue
-      this.#held ??= new Map()
-      this.#held.set(delivered, { delivered, receipt, since, settling: false, renewing: false })
+      const held = new Held(this, delivered, receipt, since, this.#first)
+      this.#first ??= held
+      this.#size++
     }
     this.#renewLater()
   }
@@ -85,8 +117,8 @@ export class Holding {
     const mine: Held[] = []
     let missing = false
     for (const one of delivered) {
-      const held = this.#held?.get(one)
-      if (held && !held.settling) {
+      const held = marked(one)[heldBy]
+      if (held?.holding === this && !held.settling) {
         held.settling = true
         mine.push(held)
       } else missing ||= one.receipt !== undefined
@@ -117,10 +149,22 @@ export class Holding {
       await new Promise<void>((resolve) => (this.#settled = resolve))
     }
     await this.#renewal
-    const left = [...(this.#held?.values() ?? [])].map(({ receipt }) => receipt)
-    this.#held = undefined
+    const left = this.#all().map(({ receipt }) => receipt)
+    for (const held of this.#all()) this.#forget(held)
     await this.giveBack(left)
     return left.length
+  }
+
+  #forget(held: Held): void {
+    if (this.#first === held) this.#first = held.next === held ? undefined : held.next
+    held.leave()
+    this.#size--
+  }
+
+  #all(): Held[] {
+    const all: Held[] = []
+    for (let held = this.#first; held && all.length < this.#size; held = held.next) all.push(held)
+    return all
   }
 
   /** Slots stay where they are: the next `open` of their inbox gives them again. */
@@ -158,7 +202,7 @@ export class Holding {
     for (const one of held) {
       // 'received' keeps the delivery: only the last word is still to come.
       if (outcome.kind === 'received') one.settling = false
-      else this.#held?.delete(one.delivered)
+      else this.#forget(one)
     }
     let at = 0
     for (const { count, call } of done) {
@@ -221,7 +265,7 @@ export class Holding {
   /** Renews what has been held for a third of its time. @returns false: passing trouble, worth another try soon */
   async #renew(invisible: Ms): Promise<boolean> {
     const since = this.#support.clock.now()
-    const due = [...(this.#held?.values() ?? [])].filter(
+    const due = this.#all().filter(
       (held) => !held.settling && held.receipt.of === 'group' && since - held.since >= invisible / 3,
     )
     if (due.length === 0) return true

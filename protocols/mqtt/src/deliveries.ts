@@ -16,6 +16,7 @@ const received: Outcome = { kind: 'received' }
 
 /** A delivery with QoS 1 or 2 on its way. 'sent': no answer yet. 'received': PUBREC is being stored. 'released': PUBREL is out. */
 interface Flight {
+  readonly messageId: number
   readonly delivered: Delivered
   readonly qos: 1 | 2
   readonly bytes: number
@@ -32,7 +33,8 @@ export class Deliveries implements PumpOptions {
   /** What comes may have QoS 1 or 2. */
   #exact: boolean
   #aliases: Aliases | undefined
-  #flights: Map<number, Flight> | undefined
+  /** In the order in which they left, and nearly always answered in it: a few, so that looking costs nothing. */
+  readonly #flights: Flight[] = []
   /** To be settled at the end of this turn. */
   #accepted: Delivered[] | undefined
   #bytes = 0
@@ -140,19 +142,19 @@ export class Deliveries implements PumpOptions {
 
   /** Of ids that are not on their way, or not with QoS 1, nothing is known and nothing is done. */
   puback({ messageId }: Ack): void {
-    const flight = this.#flights?.get(messageId)
-    if (flight?.qos === 1) this.#finish(messageId, flight)
+    const flight = this.#flight(messageId)
+    if (flight?.qos === 1) this.#finish(flight)
   }
 
   pubrec({ messageId, reasonCode = 0 }: Ack): void {
-    const flight = this.#flights?.get(messageId)
+    const flight = this.#flight(messageId)
     if (!flight) {
       this.#client.mouth.send({ cmd: 'pubrel', messageId, reasonCode: ID_UNKNOWN })
       return
     }
     if (flight.qos !== 2 || flight.at === 'received') return
     if (flight.at === 'released') this.#release(messageId)
-    else if (reasonCode >= FAILURE) this.#finish(messageId, flight)
+    else if (reasonCode >= FAILURE) this.#finish(flight)
     else {
       flight.at = 'received'
       this.#settle([flight.delivered], received, () => {
@@ -163,18 +165,23 @@ export class Deliveries implements PumpOptions {
   }
 
   pubcomp({ messageId }: Ack): void {
-    const flight = this.#flights?.get(messageId)
-    if (flight?.at === 'released') this.#finish(messageId, flight)
+    const flight = this.#flight(messageId)
+    if (flight?.at === 'released') this.#finish(flight)
   }
 
   #release(messageId: number): void {
     this.#client.mouth.send({ cmd: 'pubrel', messageId })
   }
 
-  #finish(messageId: number, { delivered, bytes }: Flight): void {
-    this.#flights?.delete(messageId)
-    this.#bytes -= bytes
-    this.#accept(delivered)
+  #flight(messageId: number): Flight | undefined {
+    for (const flight of this.#flights) if (flight.messageId === messageId) return flight
+    return undefined
+  }
+
+  #finish(flight: Flight): void {
+    this.#flights.splice(this.#flights.indexOf(flight), 1)
+    this.#bytes -= flight.bytes
+    this.#accept(flight.delivered)
   }
 
   /** All of one turn together. */
@@ -201,7 +208,7 @@ export class Deliveries implements PumpOptions {
     const { terms, mouth, house } = this.#client
     const slot = delivered.receipt?.of === 'inbox' ? delivered.receipt.slot : undefined
     if (delivered.received && slot !== undefined) {
-      this.#takeOff(slot, { delivered, qos: 2, bytes: 0, at: 'released' })
+      this.#takeOff({ messageId: slot, delivered, qos: 2, bytes: 0, at: 'released' })
       return mouth.send({ cmd: 'pubrel', messageId: slot })
     }
     const printed = this.#print(delivered, now)
@@ -216,7 +223,7 @@ export class Deliveries implements PumpOptions {
     const { qos, size } = printed
     this.#sent += size
     if (qos === 0) this.#forget(delivered)
-    else this.#takeOff(slot!, { delivered, qos, bytes: size, at: 'sent' })
+    else this.#takeOff({ messageId: slot!, delivered, qos, bytes: size, at: 'sent' })
     return mouth.send({ cmd: 'encoded', bytes: qos === 0 ? printed.bytes : withId(printed.bytes, slot!) })
   }
 
@@ -237,9 +244,8 @@ export class Deliveries implements PumpOptions {
     return undefined
   }
 
-  #takeOff(messageId: number, flight: Flight): void {
-    this.#flights ??= new Map()
-    this.#flights.set(messageId, flight)
+  #takeOff(flight: Flight): void {
+    this.#flights.push(flight)
     this.#bytes += flight.bytes
   }
 
