@@ -6,6 +6,7 @@ await runSuites(
     remoting: () => import('./remoting/suite.ts'),
     mqtt: () => import('./mqtt/suite.ts'),
     grpc: () => import('./grpc/suite.ts'),
+    h2spec: () => import('./h2spec/suite.ts'),
     plugin: () => import('./plugin/suite.ts'),
     hostile: () => import('./hostile/suite.ts'),
     readme: () => import('./readme/suite.ts'),
