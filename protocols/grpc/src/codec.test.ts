@@ -3,7 +3,8 @@ import { codecProperties } from '@sluice/testkit'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { frame } from '../test/raw.ts'
-import { type Frame, http2Codec, PREFACE } from './codec.ts'
+import { http2Codec } from './codec.ts'
+import { type Frame, PREFACE } from './http2/frames.ts'
 
 const codec = http2Codec()
 const preamble = Buffer.concat([PREFACE, frame('SETTINGS', 0, 0)])

@@ -5,8 +5,8 @@ import { fakeGateway, fakePeer } from '@sluice/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { asking, House, message, service } from '../test/harness.ts'
 import { frame, RawClient, type Frame as Seen } from '../test/raw.ts'
-import { type Frame, LAST_STREAM } from './codec.ts'
 import { Http2Conversation } from './conversation.ts'
+import { type Frame, LAST_STREAM } from './http2/frames.ts'
 import { literal } from './http2/hpack.ts'
 
 let house: House

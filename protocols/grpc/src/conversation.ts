@@ -1,21 +1,15 @@
-import type { Conversation, EpochMs, Fault, GoAwayReason, Link, Ms, Peer } from '@sluice/core'
+import type { Conversation, EpochMs, Fault, GoAwayReason, Link, Peer } from '@sluice/core'
 import type { Hall } from './calls.ts'
-import { type ErrorName, errors, type Frame, LAST_STREAM, PAYLOAD_BYTES, setting, violation } from './codec.ts'
 import { Exchange, grpcStatus, type Method, type Place } from './exchange.ts'
+import { Farewell, type Leaving } from './farewell.ts'
 import { Gate } from './gate.ts'
+import { Credit } from './http2/credit.ts'
+import { type ErrorName, errors, type Frame, PAYLOAD_BYTES, setting, violation } from './http2/frames.ts'
 import { type Fields, LIST_BYTES, type Unfit } from './http2/hpack.ts'
 import { type Asked, mayTrail, requestOf } from './http2/request.ts'
-import { type Carrier, Http2Stream, STREAM_WINDOW } from './stream.ts'
+import { type Carrier, Http2Stream, STREAM_WINDOW } from './http2/stream.ts'
+import { KeepAlive } from './keepAlive.ts'
 
-/** From the notice's PING coming back to the GOAWAY with the true last stream: what raced with the notice is here by then. */
-const RACE_MS: Ms = 100
-/** How long that PING is waited for. */
-const PING_MS: Ms = 5_000
-/** How long telemetry that was ended may take to be heard. */
-const LINGER_MS: Ms = 2_000
-/** A silent connection is asked whether it is still there, and closed when it does not say so. */
-const KEEP_ALIVE_MS: Ms = 60_000
-const ANSWER_MS: Ms = 20_000
 /** So many times a frame: bytes that a connection may have in requests that are not complete. */
 const PARTIAL_FRAMES = 16
 /** Telemetry streams of the clients on one connection, beside their calls and polls. */
@@ -39,7 +33,6 @@ const SETTINGS_STRAIN = 16
 /** Streams that we ended while the peer was still talking; what it said before it knew is passed over. [RFC 9113 §5.1] */
 const CUT_SHORT = 1_024
 
-const OURS = Buffer.from('farewell')
 const ALIVE = Buffer.from('alive???')
 
 /** What a path names that is not served. */
@@ -63,7 +56,7 @@ const checkSetting = (id: number, value: number): void => {
 }
 
 /** HTTP/2 and its calls on one connection, and how it ends. */
-export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
+export class Http2Conversation implements Conversation<Frame>, Carrier, Place, Leaving {
   readonly peer: Peer
   readonly gate: Gate
   readonly gone: Promise<void>
@@ -73,28 +66,22 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   readonly #link: Link<Frame>
   readonly #hall: Hall
   readonly #methods: ReadonlyMap<string, Method>
-  readonly #streams = new Map<number, Http2Stream>()
+  readonly streams = new Map<number, Http2Stream>()
   readonly #streamsMax: number
   readonly #blocked = new Set<Http2Stream>()
   /** Of the peer's streams. */
   #streamWindow = FIRST_WINDOW
-  #highest = 0
+  highest = 0
+  working = 0
   /** How many it opened. */
   #streamsOpened = 0
   readonly #cutShort = new Set<number>()
-  /** Streams beyond it are not served: we said so. */
-  #last = LAST_STREAM
-  #room = CONNECTION_WINDOW
-  #owed = 0
+  readonly #credit = new Credit(CONNECTION_WINDOW)
   #unsent = 0
   #strain = 0
-  #working = 0
   #held = 0
-  #heardAt: EpochMs
-  #askedAt: EpochMs | undefined
-  /** Between the two words of a graceful end: what to do when its PING comes back. */
-  #announced: (() => void) | undefined
-  #lingering = false
+  readonly #farewell: Farewell
+  readonly #alive: KeepAlive
   #resolveGone!: () => void
 
   constructor(link: Link<Frame>, hall: Hall, methods: ReadonlyMap<string, Method>) {
@@ -105,7 +92,8 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
     this.peer = link.peer
     this.gate = new Gate(limits.inflight)
     this.#streamsMax = limits.inflight + limits.parked + TELEMETRY_STREAMS
-    this.#heardAt = clock.now()
+    this.#alive = new KeepAlive(clock.now())
+    this.#farewell = new Farewell(this, clock)
     this.gone = new Promise((resolve) => {
       this.#resolveGone = resolve
     })
@@ -121,13 +109,13 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   }
 
   get unsettled(): number {
-    return this.#working + (this.#announced ? 1 : 0)
+    return this.working + (this.#farewell.racing ? 1 : 0)
   }
 
   // ── Heard ───────────────────────────────────────────────────────────────────────────────────
 
   receive(frame: Frame): void {
-    this.#heardAt = this.#hall.gateway.clock.now()
+    this.#alive.heard(this.#hall.gateway.clock.now())
     switch (frame.kind) {
       case 'data':
         return this.#data(frame.stream, frame.bytes, frame.counted, frame.last)
@@ -139,27 +127,22 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
         return this.#settings(frame.values)
       case 'ping':
         if (!frame.ack) this.#link.send({ kind: 'ping', ack: true, opaque: frame.opaque })
-        else if (frame.opaque.equals(OURS)) this.#announced?.()
+        else this.#farewell.heard(frame.opaque)
         return
       case 'window':
         return this.#opened(frame.stream, frame.bytes)
       case 'goAway':
         // It opens no more streams, and closes when it has its answers.
-        if (this.#streams.size === 0) this.#link.end()
+        if (this.streams.size === 0) this.end()
         return
       default:
     }
   }
 
   #data(id: number, bytes: Buffer, counted: number, last: boolean): void {
-    this.#room -= counted
-    if (this.#room < 0) throw violation('FLOW_CONTROL_ERROR', 'more data than the connection may send')
-    this.#owed += counted
-    if (this.#owed >= CONNECTION_WINDOW / 2) {
-      this.send({ kind: 'window', stream: 0, bytes: this.#owed })
-      this.#room += this.#owed
-      this.#owed = 0
-    }
+    if (!this.#credit.take(counted)) throw violation('FLOW_CONTROL_ERROR', 'more data than the connection may send')
+    const given = this.#credit.give()
+    if (given > 0) this.send({ kind: 'window', stream: 0, bytes: given })
     if (bytes.length === 0 && !last) this.#strained(1)
     const stream = this.#known(id)
     if (stream) stream.data(bytes, counted, last)
@@ -167,14 +150,14 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   }
 
   #headers(id: number, fields: Fields | Unfit, last: boolean): void {
-    const open = this.#streams.get(id)
+    const open = this.streams.get(id)
     if (open) return this.#trailers(open, fields, last)
     if (id % 2 === 0) throw violation('PROTOCOL_ERROR', `a client opens no stream ${id}`)
-    if (id <= this.#highest && !this.#forgiven(id, last)) throw this.#again(id)
-    if (id <= this.#highest || id > this.#last) return
-    this.#highest = id
+    if (id <= this.highest && !this.#forgiven(id, last)) throw this.#again(id)
+    if (id <= this.highest || id > this.#farewell.last) return
+    this.highest = id
     this.#streamsOpened++
-    if (this.#streams.size >= this.#streamsMax) return this.#refuse(id, 'REFUSED_STREAM', last)
+    if (this.streams.size >= this.#streamsMax) return this.#refuse(id, 'REFUSED_STREAM', last)
     if (typeof fields === 'string') return this.#refuse(id, fields, last)
     const asked = requestOf(fields)
     if (!asked) return this.#refuse(id, 'PROTOCOL_ERROR', last)
@@ -197,7 +180,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
     const method = this.#methods.get(path) ?? nothing
     const exchange = new Exchange({ method, fields, channel: stream, place: this, now: clock.now(), max })
     stream.exchange = exchange
-    this.#streams.set(id, stream)
+    this.streams.set(id, stream)
     if (last) stream.heardAll = true
     if (type.startsWith('application/grpc')) exchange.begin()
     else {
@@ -228,13 +211,13 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
 
   /** Whether the peer cannot have known, when it said this, that the stream is closed. */
   #forgiven(id: number, last: boolean): boolean {
-    if (id > this.#last) return true
+    if (id > this.#farewell.last) return true
     return last ? this.#cutShort.delete(id) : this.#cutShort.has(id)
   }
 
   /** It has been closed, or a later one was opened before it. [§5.1, §5.1.1] */
   #again(id: number): Fault {
-    const all = 2 * this.#streamsOpened > this.#highest
+    const all = 2 * this.#streamsOpened > this.highest
     return violation(all ? 'STREAM_CLOSED' : 'PROTOCOL_ERROR', `headers on stream ${id}, which is closed`)
   }
 
@@ -266,7 +249,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
 
   #resize(change: number): void {
     if (change === 0) return
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of [...this.streams.values()]) {
       stream.window += change
       if (stream.window > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
       if (change > 0) stream.pump()
@@ -290,8 +273,9 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
 
   /** Undefined: it is closed. @throws Fault 'malformed': it was never opened */
   #known(id: number): Http2Stream | undefined {
-    if (id > this.#highest && id <= this.#last) throw violation('PROTOCOL_ERROR', `stream ${id} was never opened`)
-    return this.#streams.get(id)
+    if (id > this.highest && id <= this.#farewell.last)
+      throw violation('PROTOCOL_ERROR', `stream ${id} was never opened`)
+    return this.streams.get(id)
   }
 
   // ── Said ────────────────────────────────────────────────────────────────────────────────────
@@ -327,21 +311,20 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
   }
 
   left(stream: Http2Stream): void {
-    this.#streams.delete(stream.id)
+    this.streams.delete(stream.id)
     this.#blocked.delete(stream)
     if (!stream.heardAll) this.#remember(stream.id)
-    if (this.#last !== LAST_STREAM) queueMicrotask(() => this.#lastWords())
+    this.#farewell.left()
   }
 
   closed(): void {
     this.state = 'closed'
-    this.#announced = undefined
-    for (const stream of this.#streams.values()) stream.broken()
+    for (const stream of this.streams.values()) stream.broken()
     this.#resolveGone()
   }
 
   worked(change: 1 | -1): void {
-    this.#working += change
+    this.working += change
   }
 
   held(change: number, exchange: Exchange): void {
@@ -362,9 +345,11 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
 
   tick(now: EpochMs): void {
     this.#strain = Math.max(0, this.#strain - STRAIN_A_SECOND)
-    this.#keepAlive(now)
+    const due = this.#alive.due(now)
+    if (due === 'ask') this.send({ kind: 'ping', ack: false, opaque: ALIVE })
+    else if (due === 'close') this.end()
     const { frameMs, stallMs } = this.#hall.gateway.limits
-    for (const { exchange } of this.#streams.values()) {
+    for (const { exchange } of this.streams.values()) {
       if (exchange.deadline <= now) exchange.refuse(grpcStatus.DEADLINE_EXCEEDED, 'deadline exceeded')
       const slow = exchange.asking && !exchange.method.lasting && now - exchange.since > frameMs
       const stalled = exchange.stalledSince !== undefined && now - exchange.stalledSince > stallMs
@@ -372,74 +357,24 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place {
     }
   }
 
-  #keepAlive(now: EpochMs): void {
-    if (now - this.#heardAt < KEEP_ALIVE_MS) this.#askedAt = undefined
-    else if (this.#askedAt === undefined) {
-      this.#askedAt = now
-      this.send({ kind: 'ping', ack: false, opaque: ALIVE })
-    } else if (now - this.#askedAt > ANSWER_MS) this.#link.end()
-  }
-
   // ── End ─────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * First of two: new streams are served, but the peer is asked for none. Then polls come back, in that order, and
-   * clients that know how are asked to reconnect. The second follows by itself. [RFC 9113 §6.8]
-   */
   goAway(_reason: GoAwayReason): void {
     if (this.state !== 'serving') return
     this.state = 'told'
-    const { clock } = this.#hall.gateway
-    this.send({ kind: 'goAway', last: LAST_STREAM, error: errors.NO_ERROR })
-    this.send({ kind: 'ping', ack: false, opaque: OURS })
-    const giveUp = clock.after(PING_MS, () => this.#finalWord())
-    this.#announced = () => {
-      giveUp()
-      this.#announced = () => undefined
-      clock.after(RACE_MS, () => this.#finalWord())
-    }
-    for (const { exchange } of this.#streams.values()) {
-      exchange.wake()
-      exchange.leave?.()
-    }
+    this.#farewell.announce()
   }
 
-  /** Second: the true last stream. The connection ends with the last of its streams. */
-  #finalWord(): void {
-    if (this.#last !== LAST_STREAM || this.state === 'closed') return
-    this.#announced = undefined
-    this.#last = this.#highest
-    this.send({ kind: 'goAway', last: this.#last, error: errors.NO_ERROR })
-    this.#lastWords()
-  }
-
-  /**
-   * Telemetry and watches end last of all: clients open a new stream within a second, some only after minutes. A peer that does
-   * not hear them end does not keep us.
-   */
-  #lastWords(): void {
-    if (this.state === 'closed') return
-    if (this.#streams.size === 0) return this.#link.end()
-    if (this.#lingering || this.#working > 0) return
-    for (const { exchange } of this.#streams.values()) exchange.wake()
-    for (const { exchange } of this.#streams.values()) if (!exchange.method.lasting) return
-    this.#lingering = true
-    for (const { exchange } of this.#streams.values()) exchange.finish?.()
-    this.#hall.gateway.clock.after(LINGER_MS, () => this.#link.end())
+  end(): void {
+    if (this.state !== 'closed') this.#link.end()
   }
 
   refuse({ about }: Fault): Frame {
     const error = errors[about as ErrorName] ?? errors.INTERNAL_ERROR
-    return { kind: 'goAway', last: this.#highest, error }
+    return { kind: 'goAway', last: this.highest, error }
   }
 
-  /** Telemetry and polls are told; what else is in flight is cut off. */
   farewell(): Frame {
-    const last = this.#last === LAST_STREAM ? this.#highest : this.#last
-    for (const stream of [...this.#streams.values()]) {
-      stream.exchange.finish?.()
-      stream.reset()
-    }
-    return { kind: 'goAway', last, error: errors.NO_ERROR }
+    return this.#farewell.now()
   }
 }

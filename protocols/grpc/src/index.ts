@@ -1,5 +1,5 @@
 import { checkOptions, type Protocol } from '@sluice/core'
-import { PREFACE } from './codec.ts'
+import { PREFACE } from './http2/frames.ts'
 import { startServer } from './server.ts'
 
 /** RocketMQ's v2 service over gRPC, on HTTP/2 with prior knowledge. */

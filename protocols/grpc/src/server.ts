@@ -1,10 +1,11 @@
 import { Fault, frameProtocol, type Gateway, type ProtocolServer } from '@sluice/core'
 import type { Hall } from './calls.ts'
 import { Clients } from './clients.ts'
-import { type Frame, http2Codec } from './codec.ts'
+import { http2Codec } from './codec.ts'
 import { Http2Conversation } from './conversation.ts'
 import { statusOf } from './faults.ts'
 import { Groups } from './groups.ts'
+import type { Frame } from './http2/frames.ts'
 import { methodsOf } from './service.ts'
 
 /** Connections of HTTP/2, and the clients on them: one client has any number. */

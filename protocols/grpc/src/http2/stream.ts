@@ -1,7 +1,9 @@
-import { dataOf, type ErrorName, errors, type Frame, PAYLOAD_BYTES, reply, responding } from './codec.ts'
-import type { Channel, Ending, Exchange } from './exchange.ts'
-import type { Fields } from './http2/hpack.ts'
-import { PREFIX_BYTES, prefixed } from './messages.ts'
+import type { Channel, Ending, Exchange } from '../exchange.ts'
+import { PREFIX_BYTES, prefixed } from '../messages.ts'
+import { Credit } from './credit.ts'
+import { dataOf, reply, responding } from './encode.ts'
+import { type ErrorName, errors, type Frame, PAYLOAD_BYTES } from './frames.ts'
+import type { Fields } from './hpack.ts'
 
 /** What a stream needs of its connection. */
 export interface Carrier {
@@ -55,9 +57,7 @@ export class Http2Stream implements Channel {
   /** Whether the peer ended its half. */
   heardAll = false
   #closed = false
-  /** Bytes that the peer may still send, and that it was not told to send anew. */
-  #room = STREAM_WINDOW
-  #owed = 0
+  readonly #credit = new Credit(STREAM_WINDOW)
   #open = true
 
   /** `length`: bytes of the body, if it was announced. */
@@ -77,9 +77,7 @@ export class Http2Stream implements Channel {
 
   data(bytes: Buffer, counted: number, last: boolean): void {
     if (this.heardAll) return this.#carrier.fail(this, 'STREAM_CLOSED')
-    this.#room -= counted
-    if (this.#room < 0) return this.#carrier.fail(this, 'FLOW_CONTROL_ERROR')
-    this.#owed += counted
+    if (!this.#credit.take(counted)) return this.#carrier.fail(this, 'FLOW_CONTROL_ERROR')
     this.#announced -= bytes.length
     if (this.#announced < 0) return this.#carrier.fail(this, 'PROTOCOL_ERROR')
     if (bytes.length > 0) this.exchange.data(bytes)
@@ -101,10 +99,8 @@ export class Http2Stream implements Channel {
   }
 
   #give(): void {
-    if (!this.#open || this.heardAll || this.#closed || this.#owed < STREAM_WINDOW / 2) return
-    this.#carrier.send({ kind: 'window', stream: this.id, bytes: this.#owed })
-    this.#room += this.#owed
-    this.#owed = 0
+    const bytes = this.#open && !this.heardAll && !this.#closed ? this.#credit.give() : 0
+    if (bytes > 0) this.#carrier.send({ kind: 'window', stream: this.id, bytes })
   }
 
   /** The peer gave it up, or the connection is gone. */
