@@ -8,19 +8,21 @@ export const malformed = (what: string): Fault => new Fault('malformed', `link: 
  */
 export class Reader {
   readonly #bytes: Buffer
+  readonly #end: number
   #at: number
 
-  constructor(bytes: Buffer, at = 0) {
+  constructor(bytes: Buffer, from = 0, end = bytes.length) {
     this.#bytes = bytes
-    this.#at = at
+    this.#at = from
+    this.#end = end
   }
 
   get left(): number {
-    return this.#bytes.length - this.#at
+    return this.#end - this.#at
   }
 
   byte(): number {
-    if (this.#at >= this.#bytes.length) throw malformed('a frame ends too early')
+    if (this.#at >= this.#end) throw malformed('a frame ends too early')
     return this.#bytes[this.#at++]!
   }
 

@@ -90,7 +90,7 @@ export class FrameDecoder {
       emit({
         type: bytes[from + 4]!,
         id: bytes.readUInt32BE(from + 5),
-        content: new Reader(bytes.subarray(from + HEAD, end)),
+        content: new Reader(bytes, from + HEAD, end),
       })
       from = end
       this.#wanted = 0
