@@ -16,6 +16,8 @@ interface Options {
   /** Receives of 20 s that wait at the same time, and for how long that is looked at; 0: none. */
   readonly polls: number
   readonly pollsMs: number
+  /** All of it ends within so long, or fails. */
+  readonly boundMs: number
 }
 
 /** Client processes: each stays well below the number of files that it may have open. */
@@ -71,6 +73,7 @@ const part = async (index: number): Promise<void> => {
       }
     },
   }
+  process.on('disconnect', () => process.exit(1))
   process.on('message', ({ order, count }: { order: string; count: number }) => {
     orders[order]!(count).then(
       () => process.send!('done'),
@@ -96,6 +99,10 @@ const cpuMs = (): number => {
 }
 
 const whole = async (): Promise<void> => {
+  setTimeout(() => {
+    console.error(`not over in ${options.boundMs} ms`)
+    process.exit(1)
+  }, options.boundMs)
   const { count, rounds, settleMs, polls, pollsMs } = options
   const parts = Array.from({ length: PROCESSES }, (_, index) =>
     fork(new URL(import.meta.url), [process.argv[2]!, String(index)]),
@@ -115,7 +122,8 @@ const whole = async (): Promise<void> => {
     await settled(settleMs)
   }
   const [first, last] = [each[0], each.at(-1)]
-  const streams = first !== undefined && last !== undefined && { kibEach: first, kibEachLast: last, grew: last / first }
+  const streams = first !== undefined &&
+    last !== undefined && { kibEach: first, kibEachLast: last, grewKib: last - first }
   let pollCpuPercent: number | undefined
   if (polls > 0) {
     await order('poll', polls)
