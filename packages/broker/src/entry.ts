@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
-import { MAGIC_V1, MAGIC_V2 } from '@sluice/remoting'
+import { MAGIC_V1, MAGIC_V2, type Summed } from '@sluice/remoting'
+import { crcAround } from './crc.ts'
 
 /**
  * The log is one run of entries, cut into segment files:
@@ -16,12 +17,20 @@ export const PAYLOAD_MAX = 64 * 1024 * 1024
 export const PAYLOAD_MIN = 8
 const CHAINED = 0x8000_0000
 
-/** Writes the header before a payload that stands in its place. */
-export const sealEntry = (buffer: Buffer, at: number, size: number, place: number, chained: boolean): void => {
+/** Writes the header before a payload that stands in its place. `part` of it was looked at already. */
+export const sealEntry = (
+  buffer: Buffer,
+  at: number,
+  size: number,
+  place: number,
+  chained: boolean,
+  part?: Summed,
+): void => {
   const header = at - HEADER
   buffer.writeUInt32BE((Math.floor(place / 0x1_0000_0000) | (chained ? CHAINED : 0)) >>> 0, header)
   buffer.writeUInt32BE(place % 0x1_0000_0000, header + 4)
-  const crc = crc32(buffer.subarray(header, at + size))
+  const to = at + size
+  const crc = part ? crcAround(buffer, header, to, part) : crc32(buffer.subarray(header, to))
   buffer.writeUInt32BE((size | (chained ? CHAINED : 0)) >>> 0, header)
   buffer.writeUInt32BE(crc, header + 4)
 }

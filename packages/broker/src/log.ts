@@ -1,4 +1,5 @@
 import { type Clock, Fault, type Log as Lines } from '@sluice/core'
+import type { Summed } from '@sluice/remoting'
 import { Durations } from './durations.ts'
 import { CONTROL, HEADER, sealEntry } from './entry.ts'
 import { SYNCED } from './events.ts'
@@ -141,9 +142,12 @@ export class Log {
     if (this.end - this.written > PENDING_MAX) throw new Fault('busy', 'too much waits for the disk')
   }
 
-  /** The payload is in its place. `chained`: it counts only with the next entry, which follows in the same turn. */
-  commit(chained = false): void {
-    sealEntry(this.#chunk.buffer, this.#at, this.#size, this.place, chained || this.#chaining)
+  /**
+   * The payload is in its place; `part` of it was summed there already. `chained`: it counts only with the next entry,
+   * which follows in the same turn.
+   */
+  commit(chained = false, part?: Summed): void {
+    sealEntry(this.#chunk.buffer, this.#at, this.#size, this.place, chained || this.#chaining, part)
     this.#chunk.used = this.#at + this.#size
     this.end = this.#chunk.start + this.#chunk.used
     if (!this.#scheduled && !this.#busy) {

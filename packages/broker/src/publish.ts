@@ -53,7 +53,7 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
   const at = log.reserve(draft.size)
   const { place } = log
   const { reconsumeTimes, prepared, sysFlag } = more
-  writeRecord(log.buffer, at, draft, {
+  const body = writeRecord(log.buffer, at, draft, {
     queue,
     offset,
     place,
@@ -62,7 +62,7 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
     ...(prepared !== undefined && { prepared }),
     ...(sysFlag !== undefined && { sysFlag }),
   })
-  log.commit(more.chained ?? false)
+  log.commit(more.chained, body)
   return place
 }
 

@@ -33,57 +33,75 @@ export const withJsonHeader: HeaderWriter = (frame, room, more) => {
   return { bytes, headerBytes }
 }
 
+/**
+ * The header that is being written; before that, the last one. Headers are alike, so that most texts stand where they
+ * would be written already: they are not written again.
+ */
 const plain = Buffer.alloc(4096)
 let end = 0
+/** Texts of the last header in their order, and where each begins. */
+const texts: string[] = []
+const places: number[] = []
+let count = 0
+/** Texts of the header before this one. */
+let known = 0
 
 /** The same as {@link jsonHeader}, into `plain`. @returns its bytes; −1: it is too long, or not ASCII that stands for itself */
-const writePlain = ({ code, ext, flag, language, opaque, remark, version }: Frame): number => {
-  end = 0
-  put('{"code":')
-  put(String(code))
-  put(',"extFields":{')
+const writePlain = (frame: Frame): number => {
+  known = count
+  end = count = 0
+  if (putHeader(frame)) return end
+  // The last text is not whole.
+  count = 0
+  return -1
+}
+
+const putHeader = ({ code, ext, flag, language, opaque, remark, version }: Frame): boolean => {
+  if (!(put('{"code":') && put(String(code)) && put(',"extFields":{'))) return false
   let first = true
   for (const name in ext) {
-    put(first ? '"' : ',"')
+    if (!(put(first ? '"' : ',"') && putPlain(name) && put('":"') && putPlain(ext[name] as string) && put('"')))
+      return false
     first = false
-    if (!putPlain(name)) return -1
-    put('":"')
-    if (!putPlain(ext[name] as string)) return -1
-    put('"')
   }
-  put('},"flag":')
-  put(String(flag))
-  put(',"language":"')
-  if (!putPlain(language)) return -1
-  put('","opaque":')
-  put(String(opaque))
-  if (remark) {
-    put(',"remark":"')
-    if (!putPlain(remark)) return -1
-    put('"')
-  }
-  put(',"serializeTypeCurrentRPC":"JSON","version":')
-  put(String(version))
-  put('}')
-  return end
+  if (!(put('},"flag":') && put(String(flag)) && put(',"language":"') && putPlain(language))) return false
+  if (!(put('","opaque":') && put(String(opaque)))) return false
+  if (remark && !(put(',"remark":"') && putPlain(remark) && put('"'))) return false
+  return put(',"serializeTypeCurrentRPC":"JSON","version":') && put(String(version)) && put('}')
 }
 
-const put = (text: string): void => {
-  for (let at = 0; at < text.length; at++) plain[end++] = text.charCodeAt(at)
+/** Whether it stands here since the last header; if not it is about to. */
+const stands = (text: string): boolean => {
+  const index = count++
+  if (index < known && places[index] === end && texts[index] === text) return true
+  texts[index] = text
+  places[index] = end
+  return false
 }
 
-/** Room for what is put between texts. */
-const SPARE = 256
+/** False: no room. */
+const put = (text: string): boolean => {
+  if (end + text.length > plain.length || count >= TEXTS_MAX) return false
+  if (stands(text)) end += text.length
+  else for (let at = 0; at < text.length; at++) plain[end++] = text.charCodeAt(at)
+  return true
+}
 
+/** False also: JSON says it otherwise than it is. */
 const putPlain = (text: string): boolean => {
-  if (end + text.length > plain.length - SPARE) return false
-  for (let at = 0; at < text.length; at++) {
-    const char = text.charCodeAt(at)
-    if (char < 0x20 || char > 0x7e || char === 0x22 || char === 0x5c) return false
-    plain[end++] = char
+  if (end + text.length > plain.length || count >= TEXTS_MAX) return false
+  if (stands(text)) end += text.length
+  else {
+    for (let at = 0; at < text.length; at++) {
+      const char = text.charCodeAt(at)
+      if (char < 0x20 || char > 0x7e || char === 0x22 || char === 0x5c) return false
+      plain[end++] = char
+    }
   }
   return true
 }
+
+const TEXTS_MAX = 1024
 
 export const withBinaryHeader: HeaderWriter = (frame, room, more) => {
   const remark = Buffer.from(frame.remark ?? '')

@@ -129,8 +129,15 @@ export const draftRecord = (message: Message, store: Host, bornHost?: string): D
   return { message, size, topicBytes, properties, propertyBytes, born, store }
 }
 
-/** Writes `draft.size` bytes at `start`. The body is copied once, into its place. */
-export const writeRecord = (target: Buffer, start: number, draft: Draft, placement: Placement): void => {
+/** Bytes that somebody has made the CRC-32 of. */
+export interface Summed {
+  readonly from: number
+  readonly to: number
+  readonly crc: number
+}
+
+/** Writes `draft.size` bytes at `start`. The body is copied once, into its place. @returns where it is, and its CRC */
+export const writeRecord = (target: Buffer, start: number, draft: Draft, placement: Placement): Summed => {
   const { message, born, store, topicBytes, properties } = draft
   const { body } = message
   const long = topicBytes > TOPIC_V1_MAX
@@ -141,7 +148,8 @@ export const writeRecord = (target: Buffer, start: number, draft: Draft, placeme
     (store.v6 ? sysFlag.storeV6 : 0)
   target.writeInt32BE(draft.size, start)
   target.writeUInt32BE(long ? MAGIC_V2 : MAGIC_V1, start + recordAt.magic)
-  target.writeUInt32BE(crc32(body) & 0x7fffffff, start + recordAt.bodyCrc)
+  const crc = crc32(body)
+  target.writeUInt32BE(crc & 0x7fffffff, start + recordAt.bodyCrc)
   target.writeInt32BE(placement.queue, start + recordAt.queue)
   target.writeInt32BE(userFlag(message), start + recordAt.flag)
   writeLong(target, placement.offset, start + recordAt.offset)
@@ -155,13 +163,15 @@ export const writeRecord = (target: Buffer, start: number, draft: Draft, placeme
   to += store.bytes.copy(target, to)
   to = target.writeInt32BE(placement.reconsumeTimes ?? 0, to)
   writeLong(target, placement.prepared ?? 0, to)
-  to = target.writeInt32BE(body.length, to + 8)
-  to += body.copy(target, to)
+  const from = target.writeInt32BE(body.length, to + 8)
+  const bodyTo = from + body.copy(target, from)
+  to = bodyTo
   to = long ? target.writeUInt16BE(topicBytes, to) : target.writeUInt8(topicBytes, to)
   to += target.write(message.topic, to)
   to = target.writeUInt16BE(draft.propertyBytes, to)
   if (typeof properties === 'string') target.write(properties, to)
   else properties.copy(target, to)
+  return { from, to: bodyTo, crc }
 }
 
 /** RocketMQ's user flag has no field in the model: it travels as what only its own protocol understands. */

@@ -1,0 +1,52 @@
+import { crc32 } from 'node:zlib'
+import type { Summed } from '@sluice/remoting'
+
+/**
+ * CRC-32 of bytes of which a part has one already, without reading that part again.
+ * A CRC is a polynomial over GF(2) modulo P, lowest bit first; n bytes behind it multiply it by x^(8n).
+ * Source: zlib, crc32_combine.
+ */
+const P = 0xedb8_8320
+const ONE = 0x8000_0000
+
+const multiply = (a: number, b: number): number => {
+  let product = 0
+  for (let bit = ONE; bit !== 0; bit >>>= 1) {
+    if (a & bit) product ^= b
+    b = b & 1 ? (b >>> 1) ^ P : b >>> 1
+  }
+  return product >>> 0
+}
+
+/** x^(2^k) */
+const squares: number[] = [0x4000_0000]
+for (let k = 1; k < 32; k++) squares.push(multiply(squares[k - 1]!, squares[k - 1]!))
+
+const shiftOf = (bytes: number): number => {
+  let shift = ONE
+  for (let left = bytes, k = 3; left > 0; left = Math.floor(left / 2), k++)
+    if (left % 2 === 1) shift = multiply(squares[k % 32]!, shift)
+  return shift
+}
+
+/** What is known of usual lengths; 0: nothing yet. */
+const shifts = new Uint32Array(8192)
+
+const shiftBy = (bytes: number): number => {
+  if (bytes >= shifts.length) return shiftOf(bytes)
+  let shift = shifts[bytes]!
+  if (shift === 0) shifts[bytes] = shift = shiftOf(bytes)
+  return shift
+}
+
+/** A shorter part is sooner read again. */
+const WORTH_BYTES = 1024
+
+/** Of the bytes from `from` to `to`, of which `part` has one. */
+export const crcAround = (bytes: Buffer, from: number, to: number, part: Summed): number => {
+  const length = part.to - part.from
+  if (length < WORTH_BYTES) return crc32(bytes.subarray(from, to))
+  const before = crc32(bytes.subarray(from, part.from))
+  const through = (multiply(shiftBy(length), before) ^ part.crc) >>> 0
+  return crc32(bytes.subarray(part.to, to), through)
+}
