@@ -1,5 +1,5 @@
-import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Notice, Wheel } from '@sluice/core'
-import { type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
+import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Message, Notice, Wheel } from '@sluice/core'
+import { freshRecord, type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
 import { HEADER, openEntry } from './entry.ts'
 import type { GroupState, GroupTopic } from './groups.ts'
 import type { Keys } from './keys.ts'
@@ -93,6 +93,7 @@ export class Core {
     this.settings = parts.settings
     this.counters = parts.counters
     this.state.touch = (what) => this.log.touch(what)
+    this.state.matched = (message, place, size) => this.#fresh(message, place, size)
     this.state.keyed = (topic, facts, place) => this.keys.add(topic, facts, place)
   }
 
@@ -128,6 +129,12 @@ export class Core {
 
   view(record: Buffer, place: number): StoredRecord {
     return this.#seen(place) ?? this.seed(viewRecord(record, this.settings.node), place)
+  }
+
+  /** Its readers come as soon as it is durable: they need not parse what was just written. */
+  #fresh(message: Message, place: number, size: number): void {
+    const record = message.packed ? undefined : this.log.peek(place, size)
+    if (record) this.seed(freshRecord(record, this.settings.node, message), place)
   }
 
   /** The view that readers of this place are given, for as long as it is remembered. */

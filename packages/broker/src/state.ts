@@ -101,6 +101,8 @@ export class State {
   storedAt: EpochMs = 0
   /** Told of what readers must not see before it is durable. */
   touch: (what: Touched) => void = ignore
+  /** Told of each message that some binding wants. */
+  matched: (message: Message, place: number, size: number) => void = ignore
   /** Told of each message in a queue. */
   keyed: (topic: string, facts: Facts, place: number) => void = ignore
 
@@ -313,6 +315,7 @@ export class State {
     if (this.bindings.empty || message.topic.startsWith('%')) return
     const targets = this.bindings.match(fullTopic(message.topic, facts), message, publisher)
     if (!targets) return
+    this.matched(message, place, size)
     for (const [target, notes] of targets) {
       target.push(place, size, notes, this.bounds.inboxLength)
       this.touch(target)

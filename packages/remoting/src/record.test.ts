@@ -5,7 +5,16 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { formatHost, parseHost } from './host.ts'
 import { deliverAtOf, editProperties, PropertyView, propertyText, scanProperties, system } from './properties.ts'
-import { encodeRecord, isRecord, offsetMsgId, parseOffsetMsgId, splitRecords, viewRecord } from './record.ts'
+import {
+  encodeRecord,
+  freshRecord,
+  isRecord,
+  offsetMsgId,
+  parseOffsetMsgId,
+  type StoredRecord,
+  splitRecords,
+  viewRecord,
+} from './record.ts'
 
 const numRuns = Number(process.env.SLUICE_RUNS ?? 10_000)
 const store = parseHost('10.1.2.3:10911')!
@@ -13,6 +22,11 @@ const place = { queue: 2, offset: 7, place: 4096, storedAt: 1_700_000_000_123 }
 const encode = (message: Message, more = {}) => encodeRecord(message, store, { ...place, ...more })
 const view = (message: Message, more = {}) => viewRecord(encode(message, more), 'n')
 const plain: Message = { topic: 'T', body: Buffer.from('hello'), properties: {} }
+
+const fields = (
+  'topic body properties id path tag keys group priority deliverAt expiresAt half encoding contentType correlationId ' +
+  'replyTo retain bornAt bornHost traceparent via original queue offset place storedAt'
+).split(' ') as (keyof StoredRecord)[]
 
 /** A record of topic T, body `hello`, queue 2, offset 7, place 4096, made by hand from RocketMQ's MessageDecoder. */
 const golden = [
@@ -147,6 +161,12 @@ describe('record', () => {
           expect(got[field as keyof Message], field).toEqual(value)
         }
         expect(got.packed.toString()).toBe(propertyText(put as Message) + hostText(put.bornHost))
+        // Who reads at once is told what who reads later is told.
+        const fresh = freshRecord(got.record, 'n', put as Message)
+        for (const field of fields) {
+          if (isDeepStrictEqual(fresh[field], got[field])) continue
+          expect(fresh[field], field).toEqual(got[field])
+        }
       }),
       { numRuns },
     )
