@@ -7,13 +7,13 @@ const file = new URL('./pipeline/load.ts', import.meta.url)
 /** A process of its own for each: call sites that have seen other chains would be slower than a gateway's. */
 const variant = (name: string, stages: readonly string[]): Contender => ({
   name,
-  start: async (stage) => ({ run: () => stage.load(file, { stages, seconds: stage.full ? 0.6 : 0.3 }) }),
+  start: async (stage) => ({ run: () => stage.load(file, { stages, seconds: stage.full ? 0.5 : 0.3 }) }),
 })
 
 const bench: Bench = {
   method:
     'µs a publish command from `handle` to its reply, one at a time, over a core that answers at once: one bare awaited call, all stages, each stage left out, and each prefix of the list. A process a variant; commands are not sampled by a tracer.',
-  rounds: { quick: 3, full: 5 },
+  rounds: { quick: 3, full: 4 },
   contenders: () => [
     variant('all', stageNames),
     variant('bare', []),
