@@ -8,6 +8,7 @@ import { frame, RawClient, type Frame as Seen } from '../test/raw.ts'
 import { Http2Conversation } from './conversation.ts'
 import { type Frame, LAST_STREAM } from './http2/frames.ts'
 import { literal } from './http2/hpack.ts'
+import { methodsOf } from './service.ts'
 
 let house: House
 const sockets: net.Socket[] = []
@@ -317,7 +318,7 @@ describe('a connection on which nothing comes', () => {
     }
     const refuse = (error: unknown) => ({ code: 50001, message: String((error as Fault).message) })
     const hall = { gateway, clients: {} as never, groups: {} as never, refuse }
-    const conversation = new Http2Conversation(link, hall, new Map())
+    const conversation = new Http2Conversation(link, hall, methodsOf(hall))
     const began = gateway.clock.now()
     const pings = () => said.filter(({ kind }) => kind === 'ping').length
     conversation.tick(began + 59_000)

@@ -1,59 +1,37 @@
 import type { Conversation, EpochMs, Fault, GoAwayReason, Link, Peer } from '@sluice/core'
 import type { Hall } from './calls.ts'
-import { Exchange, grpcStatus, type Method, type Place } from './exchange.ts'
+import { Exchange } from './exchange.ts'
 import { Farewell, type Leaving } from './farewell.ts'
 import { Gate } from './gate.ts'
 import { Credit } from './http2/credit.ts'
-import { type ErrorName, errors, type Frame, PAYLOAD_BYTES, setting, violation } from './http2/frames.ts'
+import { CutShort } from './http2/cutShort.ts'
+import {
+  checkSetting,
+  type ErrorName,
+  errors,
+  FIRST_WINDOW,
+  type Frame,
+  setting,
+  violation,
+  WINDOW_MAX,
+} from './http2/frames.ts'
 import { type Fields, LIST_BYTES, type Unfit } from './http2/hpack.ts'
+import { Outflow } from './http2/outflow.ts'
 import { type Asked, mayTrail, requestOf } from './http2/request.ts'
+import { Strain } from './http2/strain.ts'
 import { type Carrier, Http2Stream, STREAM_WINDOW } from './http2/stream.ts'
 import { KeepAlive } from './keepAlive.ts'
+import { grpcStatus, type Methods, type Place } from './method.ts'
 
 /** So many times a frame: bytes that a connection may have in requests that are not complete. */
 const PARTIAL_FRAMES = 16
 /** Telemetry streams of the clients on one connection, beside their calls and polls. */
 const TELEMETRY_STREAMS = 64
-/** Where the windows of peers begin, and the most that they are. [RFC 9113 §6.9] */
-const FIRST_WINDOW = 65_535
-const WINDOW_MAX = 2 ** 31 - 1
-const FRAME_SIZE_MAX = 2 ** 24 - 1
 /** What all streams of a connection may send before they are told to go on. */
 const CONNECTION_WINDOW = 16 * 1024 * 1024
-/** Bytes that are given to the socket before it has taken any. */
-const SOCKET_BYTES = 256 * 1024
-/**
- * What a peer may do at once, and each second, that is work for us and brings it nothing: streams that are given up or
- * refused, frames without content.
- */
-const STRAIN = 4_096
-const STRAIN_A_SECOND = 512
 /** Settings change the windows of all streams. */
 const SETTINGS_STRAIN = 16
-/** Streams that we ended while the peer was still talking; what it said before it knew is passed over. [RFC 9113 §5.1] */
-const CUT_SHORT = 1_024
-
 const ALIVE = Buffer.from('alive???')
-
-/** What a path names that is not served. */
-const nothing: Method = {
-  lasting: false,
-  reads: true,
-  decode: () => ({}),
-  encode: () => NO_BYTES,
-  serve: (exchange) =>
-    exchange.refuse(grpcStatus.UNIMPLEMENTED, `no method ${exchange.header(':path')?.slice(0, 128)}`),
-}
-const NO_BYTES = Buffer.alloc(0)
-
-/** @throws Fault 'malformed': a value that a setting cannot have [RFC 9113 §6.5.2] */
-const checkSetting = (id: number, value: number): void => {
-  if (id === setting.push && value > 1) throw violation('PROTOCOL_ERROR', `push is ${value}`)
-  if (id === setting.window && value > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
-  if (id === setting.frameSize && (value < PAYLOAD_BYTES || value > FRAME_SIZE_MAX)) {
-    throw violation('PROTOCOL_ERROR', `frames of ${value} bytes`)
-  }
-}
 
 /** HTTP/2 and its calls on one connection, and how it ends. */
 export class Http2Conversation implements Conversation<Frame>, Carrier, Place, Leaving {
@@ -61,36 +39,34 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   readonly gate: Gate
   readonly gone: Promise<void>
   state: Place['state'] = 'serving'
-  window = FIRST_WINDOW
-  corked = false
+  readonly outflow: Outflow
   readonly #link: Link<Frame>
   readonly #hall: Hall
-  readonly #methods: ReadonlyMap<string, Method>
+  readonly #methods: Methods
   readonly streams = new Map<number, Http2Stream>()
   readonly #streamsMax: number
-  readonly #blocked = new Set<Http2Stream>()
   /** Of the peer's streams. */
   #streamWindow = FIRST_WINDOW
   highest = 0
   working = 0
   /** How many it opened. */
   #streamsOpened = 0
-  readonly #cutShort = new Set<number>()
+  readonly #cutShort = new CutShort()
   readonly #credit = new Credit(CONNECTION_WINDOW)
-  #unsent = 0
-  #strain = 0
+  readonly #strain = new Strain()
   #held = 0
   readonly #farewell: Farewell
   readonly #alive: KeepAlive
   #resolveGone!: () => void
 
-  constructor(link: Link<Frame>, hall: Hall, methods: ReadonlyMap<string, Method>) {
+  constructor(link: Link<Frame>, hall: Hall, methods: Methods) {
     const { limits, clock } = hall.gateway
     this.#link = link
     this.#hall = hall
     this.#methods = methods
     this.peer = link.peer
     this.gate = new Gate(limits.inflight)
+    this.outflow = new Outflow(() => link.writable(), limits.outboundBytes)
     this.#streamsMax = limits.inflight + limits.parked + TELEMETRY_STREAMS
     this.#alive = new KeepAlive(clock.now())
     this.#farewell = new Farewell(this, clock)
@@ -143,7 +119,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     if (!this.#credit.take(counted)) throw violation('FLOW_CONTROL_ERROR', 'more data than the connection may send')
     const given = this.#credit.give()
     if (given > 0) this.send({ kind: 'window', stream: 0, bytes: given })
-    if (bytes.length === 0 && !last) this.#strained(1)
+    if (bytes.length === 0 && !last) this.#strain.add(1)
     const stream = this.#known(id)
     if (stream) stream.data(bytes, counted, last)
     else if (!this.#forgiven(id, last)) throw violation('STREAM_CLOSED', `data on stream ${id}, which is closed`)
@@ -177,7 +153,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     const stream = new Http2Stream(id, this.#streamWindow, length, this)
     // Twice the frame, so that a body that is too large is refused in the protocol's words and not by gRPC's.
     const max = 2 * limits.frameBytes
-    const method = this.#methods.get(path) ?? nothing
+    const method = this.#methods(path)
     const exchange = new Exchange({ method, fields, channel: stream, place: this, now: clock.now(), max })
     stream.exchange = exchange
     this.streams.set(id, stream)
@@ -192,27 +168,20 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   }
 
   fail(stream: Http2Stream, error: ErrorName): void {
-    this.#strained(1)
+    this.#strain.add(1)
     stream.reset(errors[error])
   }
 
   #refuse(stream: number, error: ErrorName, last: boolean): void {
-    this.#strained(1)
-    if (!last) this.#remember(stream)
+    this.#strain.add(1)
+    if (!last) this.#cutShort.add(stream)
     this.send({ kind: 'reset', stream, error: errors[error] })
-  }
-
-  #remember(stream: number): void {
-    this.#cutShort.add(stream)
-    if (this.#cutShort.size <= CUT_SHORT) return
-    const [oldest] = this.#cutShort
-    this.#cutShort.delete(oldest!)
   }
 
   /** Whether the peer cannot have known, when it said this, that the stream is closed. */
   #forgiven(id: number, last: boolean): boolean {
     if (id > this.#farewell.last) return true
-    return last ? this.#cutShort.delete(id) : this.#cutShort.has(id)
+    return this.#cutShort.forgives(id, last)
   }
 
   /** It has been closed, or a later one was opened before it. [§5.1, §5.1.1] */
@@ -221,22 +190,17 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     return violation(all ? 'STREAM_CLOSED' : 'PROTOCOL_ERROR', `headers on stream ${id}, which is closed`)
   }
 
-  #strained(by: number): void {
-    this.#strain += by
-    if (this.#strain > STRAIN) throw violation('ENHANCE_YOUR_CALM', 'too much that leads to nothing')
-  }
-
   #reset(id: number): void {
     const stream = this.#known(id)
     this.#cutShort.delete(id)
     if (!stream) return
     // Opening streams only to give them up is work for us and none for the peer.
-    this.#strained(1)
+    this.#strain.add(1)
     stream.broken()
   }
 
   #settings(values: readonly (readonly [number, number])[]): void {
-    this.#strained(SETTINGS_STRAIN)
+    this.#strain.add(SETTINGS_STRAIN)
     let window = this.#streamWindow
     for (const [id, value] of values) {
       checkSetting(id, value)
@@ -259,9 +223,8 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   #opened(id: number, bytes: number): void {
     if (id === 0) {
       if (bytes === 0) throw violation('PROTOCOL_ERROR', 'a window that does not open')
-      this.window += bytes
-      if (this.window > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
-      return this.#unblock()
+      if (!this.outflow.open(bytes)) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
+      return
     }
     const stream = this.#known(id)
     if (!stream) return
@@ -284,36 +247,10 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     this.#link.send(frame)
   }
 
-  sent(stream: Http2Stream, data: number): void {
-    this.window -= data
-    stream.window -= data
-    this.#unsent += data
-    if (this.#unsent < SOCKET_BYTES || this.corked) return
-    this.corked = true
-    void this.#link.writable().then(() => {
-      this.#unsent = 0
-      this.corked = false
-      this.#unblock()
-    })
-  }
-
-  blocked(stream: Http2Stream): void {
-    this.#blocked.add(stream)
-  }
-
-  /** Each has its turn, those that wait longest first. */
-  #unblock(): void {
-    for (const stream of this.#blocked) {
-      if (this.window <= 0 || this.corked) return
-      this.#blocked.delete(stream)
-      stream.pump()
-    }
-  }
-
   left(stream: Http2Stream): void {
     this.streams.delete(stream.id)
-    this.#blocked.delete(stream)
-    if (!stream.heardAll) this.#remember(stream.id)
+    this.outflow.leave(stream)
+    if (!stream.heardAll) this.#cutShort.add(stream.id)
     this.#farewell.left()
   }
 
@@ -344,7 +281,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   // ── Time ────────────────────────────────────────────────────────────────────────────────────
 
   tick(now: EpochMs): void {
-    this.#strain = Math.max(0, this.#strain - STRAIN_A_SECOND)
+    this.#strain.tick()
     const due = this.#alive.due(now)
     if (due === 'ask') this.send({ kind: 'ping', ack: false, opaque: ALIVE })
     else if (due === 'close') this.end()

@@ -1,76 +1,8 @@
-import { type Connection, type EpochMs, Fault, type Peer } from '@sluice/core'
-import type { Gate } from './gate.ts'
+import { type EpochMs, Fault } from '@sluice/core'
 import type { Fields } from './http2/hpack.ts'
 import { Messages, type Packed, PREFIX_BYTES, unpack } from './messages.ts'
+import { type Channel, type Ending, grpcStatus, type Method, type Opening, type Place } from './method.ts'
 import { deadlineOf } from './timeouts.ts'
-
-/** Statuses of gRPC itself, for what is no request of the service at all. */
-export const grpcStatus = {
-  OK: 0,
-  DEADLINE_EXCEEDED: 4,
-  NOT_FOUND: 5,
-  RESOURCE_EXHAUSTED: 8,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-} as const
-
-/** How its stream ended: whether everything that was said has left for a peer that still wanted it. */
-export type Ending = 'whole' | 'broken'
-
-/** One method of a service. */
-export interface Method {
-  /** As long as its client: telemetry, a health watch. Never work. */
-  readonly lasting: boolean
-  /** Served when its stream opens, and then reads messages; the others are served with their one whole request. */
-  readonly reads: boolean
-  /** @throws anything that is no message */
-  decode(bytes: Buffer): object
-  /** Valid until the next one is made. */
-  encode(message: object): Buffer
-  serve(exchange: Exchange, request: object): void
-}
-
-/** The stream of HTTP/2 that a call came on. */
-export interface Channel {
-  /** Headers of the answer. */
-  respond(): void
-  /** A message, which is copied. `written`: it has left under the peer's flow control. */
-  write(message: Buffer, written?: () => void): void
-  /** Headers, a message, which is copied, and the end with OK. */
-  reply(message: Buffer): void
-  /** Ends our half with a status; without headers before it, it is all there is. */
-  finish(status: number, text: string): void
-  /** CANCEL. */
-  reset(): void
-  /** Whether the peer may go on sending. */
-  flow(open: boolean): void
-}
-
-/** The connection of a call. */
-export interface Place extends Pick<Connection, 'state' | 'goAway'> {
-  readonly peer: Peer
-  readonly gone: Promise<void>
-  /** Calls that are worked on: `limits.inflight`. */
-  readonly gate: Gate
-  /** A call of it started or stopped being work. */
-  worked(change: 1 | -1): void
-  /** Bytes of a request that is not worked on yet came, or are not held any more. */
-  held(change: number, exchange: Exchange): void
-  /** Resolves when the peer's system has what was said. False: its connection is gone instead. */
-  taken(): Promise<boolean>
-  /** What went wrong is ours to mend. */
-  report(error: unknown): void
-}
-
-export interface Opening {
-  readonly method: Method
-  readonly fields: Fields
-  readonly channel: Channel
-  readonly place: Place
-  readonly now: EpochMs
-  /** Bytes of one message. */
-  readonly max: number
-}
 
 /**
  * One call, or a stream that lasts as long as its client. Work until its stream is closed, that is until the answer has
@@ -181,8 +113,8 @@ export class Exchange {
     if (!message || more.length > 0 || this.#messages.held > 0) {
       return this.refuse(grpcStatus.UNIMPLEMENTED, 'a request of one message')
     }
-    if (message.compressed) void this.#unpacked(message)
-    else this.#serve(message.bytes)
+    if (message.compressed) void this.#decoded(message).then((request) => this.#serve(request))
+    else this.#serve(this.#decode(message.bytes))
   }
 
   /** The stream is closed. */
@@ -309,24 +241,16 @@ export class Exchange {
 
   // ── Requests ────────────────────────────────────────────────────────────────────────────────
 
-  #serve(bytes: Buffer): void {
-    let request: object
-    try {
-      request = this.method.decode(bytes)
-    } catch {
-      return this.refuse(grpcStatus.INTERNAL, 'the request is no message of its type')
-    }
-    this.method.serve(this, request)
-  }
-
-  async #unpacked(message: Packed): Promise<void> {
-    const bytes = await this.#plain(message)
-    if (bytes && !this.over) this.#serve(bytes)
+  #serve(request: object | undefined): void {
+    if (request && !this.over) this.method.serve(this, request)
   }
 
   async #decoded(message: Packed): Promise<object | undefined> {
     const bytes = message.compressed ? await this.#plain(message) : message.bytes
-    if (!bytes) return undefined
+    return bytes && this.#decode(bytes)
+  }
+
+  #decode(bytes: Buffer): object | undefined {
     try {
       return this.method.decode(bytes)
     } catch {

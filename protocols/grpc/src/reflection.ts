@@ -1,4 +1,5 @@
-import { type Exchange, grpcStatus } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
+import { grpcStatus } from './method.ts'
 import { reflected } from './reflected.ts'
 
 interface ReflectionRequest {

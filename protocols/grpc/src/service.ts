@@ -10,9 +10,10 @@ import {
 } from './calls.ts'
 import { credentialsOf } from './credentials.ts'
 import { descriptor } from './descriptor.ts'
-import type { Exchange, Method } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import { health } from './health.ts'
 import { syncLiteSubscription } from './lite.ts'
+import { grpcStatus, type Method, type Methods } from './method.ts'
 import { getOffset, pullMessage, queryOffset, updateOffset } from './offsets.ts'
 import { read } from './protobuf/read.ts'
 import { type Description, type MethodType, Schema } from './protobuf/schema.ts'
@@ -33,8 +34,7 @@ const services = [SERVICE, HEALTH, REFLECTION, REFLECTION_ALPHA]
 type Serve = Method['serve']
 type Behaviour = Pick<Method, 'serve' | 'lasting'>
 
-/** What is served, by path. */
-export const methodsOf = (hall: Hall): ReadonlyMap<string, Method> => {
+export const methodsOf = (hall: Hall): Methods => {
   const schema = new Schema(descriptor as Description)
   const methods = new Map<string, Method>()
   const serve = (service: string, behaviours: Readonly<Record<string, Behaviour>>, as = service) => {
@@ -47,7 +47,17 @@ export const methodsOf = (hall: Hall): ReadonlyMap<string, Method> => {
   const tools = { ServerReflectionInfo: lasting((exchange) => void reflection(exchange, services)) }
   serve(REFLECTION, tools)
   serve(REFLECTION, tools, REFLECTION_ALPHA)
-  return methods
+  return (path) => methods.get(path) ?? nothing
+}
+
+/** What a path names that is not served. */
+const nothing: Method = {
+  lasting: false,
+  reads: true,
+  decode: () => ({}),
+  encode: () => Buffer.alloc(0),
+  serve: (exchange) =>
+    exchange.refuse(grpcStatus.UNIMPLEMENTED, `no method ${exchange.header(':path')?.slice(0, 128)}`),
 }
 
 const codecOf = ({ reads, request, response }: MethodType): Pick<Method, 'reads' | 'decode' | 'encode'> => ({

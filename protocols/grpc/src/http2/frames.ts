@@ -7,6 +7,9 @@ export const HEAD_BYTES = 9
 /** Largest payload of a frame that we take, and that peers take unless they say otherwise. */
 export const PAYLOAD_BYTES = 16_384
 export const LAST_STREAM = 2 ** 31 - 1
+/** Where the windows of peers begin, and the most that they are. [§6.9] */
+export const FIRST_WINDOW = 65_535
+export const WINDOW_MAX = 2 ** 31 - 1
 
 export const types = {
   data: 0,
@@ -71,3 +74,14 @@ export type Frame =
   | { readonly kind: 'window'; readonly stream: number; readonly bytes: number }
   /** Frames that were made elsewhere. */
   | { readonly kind: 'raw'; readonly bytes: Buffer }
+
+const FRAME_SIZE_MAX = 2 ** 24 - 1
+
+/** @throws Fault 'malformed': a value that a setting cannot have [§6.5.2] */
+export const checkSetting = (id: number, value: number): void => {
+  if (id === setting.push && value > 1) throw violation('PROTOCOL_ERROR', `push is ${value}`)
+  if (id === setting.window && value > WINDOW_MAX) throw violation('FLOW_CONTROL_ERROR', 'a window beyond 2^31')
+  if (id === setting.frameSize && (value < PAYLOAD_BYTES || value > FRAME_SIZE_MAX)) {
+    throw violation('PROTOCOL_ERROR', `frames of ${value} bytes`)
+  }
+}

@@ -1,21 +1,16 @@
-import type { Channel, Ending, Exchange } from '../exchange.ts'
+import type { Exchange } from '../exchange.ts'
 import { PREFIX_BYTES, prefixed } from '../messages.ts'
+import type { Channel, Ending } from '../method.ts'
 import { Credit } from './credit.ts'
 import { dataOf, reply, responding } from './encode.ts'
 import { type ErrorName, errors, type Frame, PAYLOAD_BYTES } from './frames.ts'
 import type { Fields } from './hpack.ts'
+import type { Outflow } from './outflow.ts'
 
 /** What a stream needs of its connection. */
 export interface Carrier {
-  /** Bytes of all streams that the peer still takes. */
-  window: number
-  /** Whether it takes none for now, whatever the windows say. */
-  readonly corked: boolean
+  readonly outflow: Outflow
   send(frame: Frame): void
-  /** `data` bytes have been said. */
-  sent(stream: Http2Stream, data: number): void
-  /** Wants to go on when the connection takes more. */
-  blocked(stream: Http2Stream): void
   /** The peer broke the rules of this stream alone. */
   fail(stream: Http2Stream, error: ErrorName): void
   /** Nothing more is said or heard on it. */
@@ -124,7 +119,7 @@ export class Http2Stream implements Channel {
       return this.pump()
     }
     this.#carrier.send({ kind: 'raw', bytes: dataOf(this.id, message) })
-    this.#carrier.sent(this, message.length + PREFIX_BYTES)
+    this.#spent(message.length + PREFIX_BYTES)
     written?.()
   }
 
@@ -136,15 +131,14 @@ export class Http2Stream implements Channel {
       return this.finish(0, '')
     }
     this.#carrier.send({ kind: 'raw', bytes: reply(this.id, message) })
-    this.#carrier.sent(this, message.length + PREFIX_BYTES)
+    this.#spent(message.length + PREFIX_BYTES)
     this.#ended()
   }
 
   /** In one frame, now. */
   #fits({ length }: Buffer): boolean {
     const bytes = length + PREFIX_BYTES
-    const { window, corked } = this.#carrier
-    return !corked && bytes <= PAYLOAD_BYTES && bytes <= window && bytes <= this.window
+    return bytes <= PAYLOAD_BYTES && bytes <= this.#carrier.outflow.room && bytes <= this.window
   }
 
   finish(status: number, text: string): void {
@@ -179,8 +173,9 @@ export class Http2Stream implements Channel {
     for (let part = this.#parts[0]; part; part = this.#parts[0]) {
       while (this.#said < part.bytes.length) {
         if (this.window <= 0) return
-        if (this.#carrier.window <= 0 || this.#carrier.corked) return this.#carrier.blocked(this)
-        const room = Math.min(this.window, this.#carrier.window, PAYLOAD_BYTES)
+        const { outflow } = this.#carrier
+        if (outflow.room <= 0) return outflow.wait(this)
+        const room = Math.min(this.window, outflow.room, PAYLOAD_BYTES)
         this.#say(part.bytes.subarray(this.#said, this.#said + room))
       }
       this.#parts.shift()
@@ -200,7 +195,12 @@ export class Http2Stream implements Channel {
   #say(bytes: Buffer): void {
     this.#said += bytes.length
     this.#carrier.send({ kind: 'data', stream: this.id, bytes, last: false, counted: 0 })
-    this.#carrier.sent(this, bytes.length)
+    this.#spent(bytes.length)
+  }
+
+  #spent(bytes: number): void {
+    this.window -= bytes
+    this.#carrier.outflow.said(bytes)
   }
 
   /** We said all. A peer that still talks is told that nobody listens. [§8.1] */
