@@ -14,7 +14,7 @@ import type { Core } from './core.ts'
 import { noInbox, staleEpoch, unsupported } from './errors.ts'
 import { type BoundEvent, writeBound, writeLeft, writeOpened, writeShareGone } from './events.ts'
 import { allOf, type Few, withOne, withoutOne } from './few.ts'
-import type { InboxState, ShareState, Will } from './inboxes.ts'
+import type { InboxState, ShareState, SlotState, Will } from './inboxes.ts'
 import { bind, endInbox, endShare, unbind } from './inboxState.ts'
 import { KEEP_WILL_MS, leftOf, type Wills } from './wills.ts'
 
@@ -38,6 +38,13 @@ export interface Resumption {
   /** Numbers of the deliveries that have come to it and are not settled. */
   readonly holding: readonly number[]
 }
+
+/** Numbers that there are. */
+const SLOTS_MAX = 65_535
+
+/** Of a delivery whose message the broker has no more. */
+const nowhere = { place: 0, size: 0, notes: undefined, attempt: 1, received: false, retained: false, share: undefined }
+const isVoid = ({ size }: SlotState): boolean => size === 0
 
 /** Opening, leaving and binding inboxes. */
 export class Inboxes {
@@ -93,6 +100,7 @@ export class Inboxes {
     const inbox = state.inbox(name)
     state.epoch = Math.max(core.clock.now(), state.epoch + 1)
     inbox.epoch = state.epoch
+    for (const slot of [...inbox.slots.values()]) if (isVoid(slot)) inbox.slots.delete(slot.slot)
     inbox.redeliverAll()
     inbox.logged = expiry > 0 || will !== undefined || wasLogged
     this.#attach(inbox, session, expiry, will)
@@ -134,7 +142,8 @@ export class Inboxes {
     const will = open.will && this.#wills.encode(open.will, session.remoteAddress)
     const inbox = known ?? state.inbox(name)
     // In this same turn: what is popped from here on is on its way.
-    this.#handOutAgain(inbox, holding)
+    if (known) this.#handOutAgain(inbox, holding)
+    else this.#holdVoid(inbox, holding)
     if (inbox.session !== session.id) {
       if (known) this.#wills.cancel(known)
       else this.#wills.back(name, session.client, false)
@@ -149,8 +158,13 @@ export class Inboxes {
 
   #handOutAgain(inbox: InboxState, holding: readonly number[]): void {
     const there = new Set([...holding, ...inbox.redeliver.map(({ slot }) => slot)])
-    for (const slot of inbox.slots.values()) if (!there.has(slot.slot)) inbox.redeliverOne(slot)
+    for (const slot of inbox.slots.values()) if (!there.has(slot.slot) && !isVoid(slot)) inbox.redeliverOne(slot)
     inbox.wake()
+  }
+
+  /** What its client holds of an inbox that is gone keeps its number until it is settled: no other message gets that. */
+  #holdVoid(inbox: InboxState, holding: readonly number[]): void {
+    for (const slot of holding.slice(0, SLOTS_MAX)) inbox.setSlot({ ...nowhere, slot })
   }
 
   /** @throws Fault 'conflict' about 'epoch': it was opened anew, and its new holder keeps it */

@@ -1,4 +1,4 @@
-import type { CommandOf } from '@sluice/core'
+import type { CommandOf, Slot } from '@sluice/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Bench, bodies, contextOf, faultOf, message } from '../test/support.ts'
 
@@ -62,14 +62,34 @@ describe('an inbox that its holder has open still', () => {
     const epoch = await started(open(0, 'farewell'))
     await bench.kill()
     expect(await faultOf(pop(epoch))).toMatchObject({ code: 'notFound' })
-    expect(await resume(epoch, open(0, 'farewell'))).toEqual({ existed: false, epoch, incoming: [] })
+    expect(await resume(epoch, open(0, 'farewell'), [1, 3])).toEqual({ existed: false, epoch, incoming: [] })
     await bind(epoch)
-    await bench.publish(message('T', '1'))
-    expect(bodies((await pop(epoch)).batch)).toEqual(['1'])
+    await bench.publish(message('T', '1'), message('T', '2'))
+    const taken = [...(await pop(epoch)).batch]
+    expect(taken.map(({ message: { body }, receipt }) => [String(body), (receipt as Slot).slot])).toEqual([
+      ['1', 2],
+      ['2', 4],
+    ])
+    // What came before the kill is settled as anything else; its message is gone with the inbox that it was of.
+    const one: Slot = { of: 'inbox', node: '', inbox: 'i', epoch, way: 'out', slot: 1 }
+    const settle: CommandOf<'settle'> = { kind: 'settle', receipts: [one], outcome: { kind: 'accept' } }
+    expect((await bench.run<'settle'>(settle)).failed).toEqual([])
+    expect((await bench.run<'settle'>(settle)).failed).toHaveLength(1)
     await bench.clock.advance(60_000)
     expect(bodies(await bench.pop('W'))).toEqual([])
     await bench.run<'leave'>({ kind: 'leave', what: 'all' })
     expect(bodies(await bench.pop('W', { wait: 1_000 }))).toEqual(['farewell'])
+  })
+
+  it('gives whoever opens it next nothing of what is gone', async () => {
+    const epoch = await started(open(0))
+    await bench.kill()
+    await resume(epoch, open(0), [1])
+    await bind(epoch)
+    await bench.publish(message('T', '1'))
+    const { epoch: newer } = await bench.run<'open'>(open(0), contextOf('other'))
+    expect(bodies((await pop(newer)).batch)).toEqual(['1'])
+    expect(bench.lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 
   it('is somebody else’s when that one opened it meanwhile', async () => {

@@ -1,10 +1,19 @@
-import { type Addressee, type Clock, Fault, type Kind, type Notice, type ReplyTo, type Session } from '@sluice/core'
+import {
+  type Addressee,
+  type Clock,
+  Fault,
+  type Kind,
+  type Notice,
+  type Replies,
+  type ReplyTo,
+  type Session,
+} from '@sluice/core'
 import type { Channel } from './channel.ts'
 import { writeCommand } from './commands.ts'
 import { writeContext, writeResumption, writeSession } from './context.ts'
 import type { Holders, Resumption } from './holders.ts'
 import { readsSpecial, writeSpecial } from './messages.ts'
-import { mayRepeat, type Pending } from './pending.ts'
+import { mayRepeat, type Pending, settledAgain } from './pending.ts'
 import { malformed, type Reader } from './reader.ts'
 import { RecordReader } from './records.ts'
 import { readDeliveries, readReply } from './replies.ts'
@@ -135,6 +144,7 @@ export class Calling {
     let reply: ReplyTo<Kind>
     try {
       reply = readReply<Kind>(content, command.kind, items, this.#special)
+      if (command.kind === 'settle' && pending.again) reply = settledAgain(reply as Replies['settle'])
     } catch (error) {
       pending.fail(new Fault('outcomeUnknown', 'the broker’s answer cannot be read'))
       throw error
@@ -174,7 +184,9 @@ export class Calling {
   lost(): readonly Pending[] {
     const again: Pending[] = []
     for (const pending of this.#pending.values()) {
-      if (!this.#parts.channel.hasLeft(pending.position) || mayRepeat(pending.command)) again.push(pending)
+      const left = this.#parts.channel.hasLeft(pending.position)
+      pending.again ||= left
+      if (!left || mayRepeat(pending.command)) again.push(pending)
       else pending.fail(new Fault('outcomeUnknown', 'the broker went away before it answered'))
     }
     this.#pending.clear()

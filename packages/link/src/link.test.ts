@@ -372,6 +372,31 @@ describe('deliveries out of an inbox', () => {
   })
 })
 
+describe('a settlement whose answer was lost', () => {
+  it('is made again, and what had been settled then is no failure', async () => {
+    rig = new Rig()
+    const link = await rig.connect('g1')
+    const outcomes = [{ kind: 'accept' }, { kind: 'retry', counts: true }] as const
+    const replies = outcomes.map((outcome) =>
+      ending(run<'settle'>(link, { kind: 'settle', receipts: [lease(1)], outcome })),
+    )
+    await turns()
+    rig.backend.answers = () => ({
+      failed: [
+        { at: 0, fault: new Fault('receiptExpired', 'gone') },
+        { at: 1, fault: new Fault('conflict', 'stale') },
+      ],
+    })
+    await rig.cut()
+    await rig.pass(1_000)
+    expect(await replies[0]).toEqual({ failed: [{ at: 1, fault: expect.objectContaining({ code: 'conflict' }) }] })
+    expect(await replies[1]).toBe('outcomeUnknown')
+    expect(await run<'settle'>(link, { kind: 'settle', receipts: [lease(1)], outcome: outcomes[0] })).toMatchObject({
+      failed: [{ at: 0 }, { at: 1 }],
+    })
+  })
+})
+
 describe('a broker that was killed', () => {
   it('is told again who is there and what they have open', async () => {
     rig = new Rig()

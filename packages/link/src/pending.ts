@@ -7,6 +7,7 @@ import {
   type Kind,
   type Message,
   type Ms,
+  type Replies,
   type ReplyTo,
   type Wheel,
 } from '@sluice/core'
@@ -22,6 +23,8 @@ export class Pending<K extends Kind = Kind> {
   position = 0
   /** Messages that came before the rest of the reply. */
   items: Delivered[] = []
+  /** It may have been done already. */
+  again = false
   /** Ends its wait for a link. */
   unhold: (() => void) | undefined
   cancel: (() => void) | undefined
@@ -73,8 +76,18 @@ const repeatable: ReadonlySet<Kind> = new Set<Kind>([
 ])
 
 /** Whether it may be said again where nobody knows what became of it. */
-export const mayRepeat = (command: CommandOf<Kind>): boolean =>
-  repeatable.has(command.kind) || (command.kind === 'publish' && command.once !== undefined)
+export const mayRepeat = (command: CommandOf<Kind>): boolean => {
+  if (command.kind === 'publish') return command.once !== undefined
+  // Of a retry the new receipt would be lost.
+  if (command.kind === 'settle') return command.outcome.kind !== 'retry'
+  return repeatable.has(command.kind)
+}
+
+/** A receipt that does not hold any more was settled at the first time, or has expired as it would have then. */
+export const settledAgain = ({ failed, ...reply }: Replies['settle']): Replies['settle'] => ({
+  ...reply,
+  failed: failed.filter(({ fault }) => fault.code !== 'receiptExpired'),
+})
 
 const HELD_MAX = 65_536
 const HELD_BYTES_MAX = 64 * 1024 * 1024
