@@ -1,3 +1,4 @@
+import { startAedes } from './aedes.ts'
 import type { Bench, Contender, Sample, Server, Stage } from './harness.ts'
 import { startMosquitto } from './mosquitto.ts'
 import { ours } from './ours.ts'
@@ -35,26 +36,33 @@ const sluice = (name: string, flush: 'sync' | 'async'): Contender => ({
   },
 })
 
-const mosquitto: Contender = {
-  name: 'mosquitto',
+const peer = (name: string, begin: typeof startMosquitto): Contender => ({
+  name,
   async start(stage) {
-    const server = await startMosquitto(stage)
+    const server = await begin(stage)
     if (typeof server === 'string') return server
     return { run: () => round(stage, server.port, server), stop: () => server.stop() }
   },
-}
+})
 
 const bench: Bench = {
   method:
-    'MQTT 3.1.1, bodies of 128 bytes, one load generator for all, frames prepared; counted are deliveries. q0 and q1: one publisher, one subscriber, 256 and 128 on their way. fanIn: 50 publishers with 4 each on their way to one subscriber, QoS 1. fanOut: one publisher, 100 subscribers, QoS 0. Ours is `sluice start` with its embedded broker, each message written to the log before it is acknowledged or delivered (async: flushed later; sync: flushed before); mosquitto keeps its messages in memory.',
+    'MQTT 3.1.1, bodies of 128 bytes, one load generator for all, frames prepared; counted are deliveries. q0 and q1: one publisher, one subscriber, 256 and 128 on their way. fanIn: 50 publishers with 4 each on their way to one subscriber, QoS 1. fanOut: one publisher, 100 subscribers, QoS 0. Ours is `sluice start` with its embedded broker, each message written to the log before it is acknowledged or delivered (async: flushed later; sync: flushed before); mosquitto and aedes keep their messages in memory.',
   rounds: { quick: 2, full: 5 },
-  contenders: () => [sluice('ours async', 'async'), sluice('ours sync', 'sync'), mosquitto],
+  contenders: () => [
+    sluice('ours async', 'async'),
+    sluice('ours sync', 'sync'),
+    peer('mosquitto', startMosquitto),
+    peer('aedes', startAedes),
+  ],
   pairs: [
     ['ours async', 'mosquitto'],
     ['ours sync', 'mosquitto'],
+    ['ours async', 'aedes'],
   ],
   targets: [
     { of: 'ours async', against: 'mosquitto', metric: 'q0PerSecond', atLeast: 1 },
+    { of: 'ours async', against: 'aedes', metric: 'q0PerSecond', atLeast: 1 },
     { of: 'ours async', against: 'mosquitto', metric: 'q0CpuPer1000Ms', atMost: 0.55 },
     { of: 'ours async', against: 'mosquitto', metric: 'q1PerSecond', atLeast: 2.5 },
     { of: 'ours async', against: 'mosquitto', metric: 'q1CpuPer1000Ms', atMost: 0.4 },
