@@ -76,6 +76,14 @@ const mutants: readonly Mutant[] = [
     test: 'writes again into memory that nobody reads, and never into what a reader has',
   },
   {
+    name: 'memory that a reader has is read into again',
+    file: `${source}/cold.ts`,
+    from: 'records[index] = copies.of(entry.payload)',
+    to: 'records[index] = entry.payload',
+    suite: `${source}/cold.test.ts`,
+    test: 'give memory away that is not read into again',
+  },
+  {
     name: 'a timer is lost when its segment goes',
     file: `${source}/retention.ts`,
     from: 'for (let at = 0; at < delayed.length; at += COPY)',
@@ -106,9 +114,17 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a snapshot forgets the transactions',
     file: `${source}/snapshot.ts`,
-    from: 'writer.number(halves.size)\n  for (const half of halves.all()) {',
-    to: 'writer.number(0)\n  for (const half of []) {',
+    from: 'yield* slices(kind.half, state.halves.all(), end, () => items.putHalf)',
+    to: '',
     ...campaign,
+  },
+  {
+    name: 'what a snapshot has already is done once more',
+    file: `${source}/state.ts`,
+    from: 'this.at >= (this.#since.get(what) ?? 0)',
+    to: 'true',
+    suite: `${source}/snapshot.test.ts`,
+    test: 'taken item by item while everything goes on is, with the log after it, what the log alone is',
   },
   {
     name: 'a recall is forgotten',
@@ -165,7 +181,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a repeated publish is stored again',
     file: `${source}/inboxReplay.ts`,
-    from: 'state.inboxes.get(inbox)?.answered(slot, { stored })',
+    from: 'knownInbox(state, inbox)?.answered(slot, { stored })',
     to: '',
     ...campaign,
   },

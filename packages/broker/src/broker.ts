@@ -359,6 +359,7 @@ class LogBroker implements Broker {
     await this.#transactions.close()
     await this.#retention.close()
     core.wheel.close()
+    await core.cold.ended()
     try {
       await core.log.close()
       if (core.log.synced === core.log.end) await this.#checkpoint()

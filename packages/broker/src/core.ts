@@ -1,6 +1,6 @@
 import type { Addressee, Clock, EpochMs, Limits, Log as Lines, Message, Notice, Wheel } from '@sluice/core'
 import { freshRecord, type Host, type StoredRecord, viewRecord } from '@sluice/remoting'
-import { HEADER, openEntry } from './entry.ts'
+import { ColdReads } from './cold.ts'
 import type { GroupState, GroupTopic } from './groups.ts'
 import type { Keys } from './keys.ts'
 import type { Log } from './log.ts'
@@ -74,6 +74,7 @@ export class Core {
   undecided: () => void = () => undefined
   /** Where sessions hold messages as long as they live. */
   readonly #holds = new Map<string, Set<GroupTopic>>()
+  readonly cold: ColdReads
   /** Polls that wait. */
   readonly parking = new Parking(this)
   readonly #views: (StoredRecord | undefined)[] = new Array(VIEWS).fill(undefined)
@@ -92,6 +93,7 @@ export class Core {
     this.lines = parts.lines
     this.settings = parts.settings
     this.counters = parts.counters
+    this.cold = new ColdReads(parts)
     this.state.touch = (what) => this.log.touch(what)
     this.state.matched = (message, place, size) => this.#fresh(message, place, size)
     this.state.keyed = (topic, facts, place) => this.keys.add(topic, facts, place)
@@ -170,7 +172,7 @@ export class Core {
   }
 
   async #lookCold(pointers: readonly Pointed[]): Promise<(StoredRecord | undefined)[]> {
-    const records = await this.#readCold(pointers)
+    const records = await this.cold.read(pointers)
     return records.map((record, at) => record && this.view(record, pointers[at]!.place))
   }
 
@@ -182,55 +184,9 @@ export class Core {
     const records: (Buffer | undefined)[] = []
     for (const { place, size } of pointers) {
       const record = this.log.peek(place, size)
-      if (!record) return this.#readCold(pointers)
+      if (!record) return this.cold.read(pointers)
       records.push(record)
     }
     return records
   }
-
-  async #readCold(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
-    const order = pointers.map((pointer, index) => ({ ...pointer, index })).sort((a, b) => a.place - b.place)
-    const records: (Buffer | undefined)[] = new Array(pointers.length)
-    for (let from = 0; from < order.length; ) {
-      let to = from + 1
-      // Neighbours are read together, over short gaps of other queues' records.
-      while (to < order.length && this.#near(order[from]!, order[to - 1]!, order[to]!)) to++
-      await this.#readRun(order.slice(from, to), records)
-      from = to
-    }
-    return records
-  }
-
-  #near(first: Pointed, before: Pointed, next: Pointed): boolean {
-    if (next.place - (before.place + before.size) > GAP_MAX) return false
-    if (next.place + next.size - first.place > RUN_MAX) return false
-    return this.segments.at(first.place) === this.segments.at(next.place)
-  }
-
-  async #readRun(run: readonly (Pointed & { index: number })[], records: (Buffer | undefined)[]): Promise<void> {
-    const start = run[0]!.place - HEADER
-    const last = run.at(-1)!
-    let bytes = Buffer.alloc(0)
-    try {
-      bytes = (await this.segments.read(start, last.place + last.size - start)) as typeof bytes
-    } catch (error) {
-      this.lines.error('log.read', { position: start, error: String(error) })
-    }
-    for (const { place, size, index } of run) {
-      const entry = openEntry(bytes, place - HEADER - start, place - HEADER)
-      if (entry?.payload.length === size) records[index] = entry.payload
-      else {
-        // Not yet written bytes are in memory, always: what is not whole in the file is damaged.
-        const memory = this.log.peek(place, size)
-        records[index] = memory
-        if (memory) continue
-        if (this.segments.first > place) continue
-        this.counters.unreadableRecords++
-        this.lines.error('log.unreadable', { place, size })
-      }
-    }
-  }
 }
-
-const GAP_MAX = 64 * 1024
-const RUN_MAX = 4 * 1024 * 1024

@@ -25,8 +25,8 @@ export interface FileLayer {
 export interface OpenFile {
   /** One write. In the page cache when it returns or resolves; what is short may block. */
   write(bytes: readonly Buffer[], position: number): void | Promise<void>
-  /** Fewer bytes only at the end of the file. */
-  read(position: number, length: number): Promise<Buffer>
+  /** Fewer bytes only at the end of the file. @param into memory to read into, as long as `length` or longer; absent: new memory */
+  read(position: number, length: number, into?: Buffer): Promise<Buffer>
   /** fdatasync: contents and size. */
   sync(): Promise<void>
   size(): Promise<number>
@@ -59,8 +59,8 @@ class RealFile implements OpenFile {
     if (again.bytesWritten !== rest.length) throw new Error('short write')
   }
 
-  async read(position: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafeSlow(length)
+  async read(position: number, length: number, into?: Buffer): Promise<Buffer> {
+    const buffer = into ?? Buffer.allocUnsafeSlow(length)
     let have = 0
     while (have < length) {
       const { bytesRead } = await this.#handle.read(buffer, have, length - have, position + have)

@@ -21,6 +21,7 @@ export class Segments {
   readonly dir: string
   readonly #files: FileLayer
   readonly #open = new Map<number, Promise<OpenFile>>()
+  isClosed = false
 
   constructor(files: FileLayer, dir: string) {
     this.#files = files
@@ -89,11 +90,12 @@ export class Segments {
     return segment && position < segment.end ? segment : undefined
   }
 
-  async read(position: number, length: number): Promise<Buffer> {
+  /** @param into memory to read into, as long as `length` or longer; absent: new memory */
+  async read(position: number, length: number, into?: Buffer): Promise<Buffer> {
     const segment = this.at(position)
     if (!segment) return Buffer.alloc(0)
     const file = await this.file(segment.start)
-    return file.read(position - segment.start, Math.min(length, segment.end - position))
+    return file.read(position - segment.start, Math.min(length, segment.end - position), into)
   }
 
   /**
@@ -109,6 +111,7 @@ export class Segments {
   }
 
   async close(): Promise<void> {
+    this.isClosed = true
     const open = [...this.#open.values()]
     this.#open.clear()
     for (const file of open) await (await file).close()

@@ -56,7 +56,7 @@ export class MortalFiles implements FileLayer {
       : realFiles.open(path, how))
     return {
       write: (bytes, position) => this.#write(file, bytes, position),
-      read: (position, length) => this.#do('read', () => file.read(position, length)),
+      read: (position, length, into) => this.#do('read', () => file.read(position, length, into)),
       sync: () => this.#do('sync', () => file.sync()),
       size: () => file.size(),
       truncate: (size) => file.truncate(size),

@@ -1,0 +1,121 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Bench, bodies, message } from '../test/support.ts'
+import { type FileLayer, type OpenFile, realFiles } from './files.ts'
+
+const SEGMENT = /\d{20}$/
+
+/** The real files, with what is read of segments. */
+class Watched implements FileLayer {
+  readonly makeDir = realFiles.makeDir
+  readonly list = realFiles.list
+  readonly rename = realFiles.rename
+  readonly unlink = realFiles.unlink
+  readonly syncDir = realFiles.syncDir
+  readonly lock = realFiles.lock
+  reads = 0
+  bytes = 0
+  /** Under way, and at most. */
+  now = 0
+  most = 0
+  /** What each read waits for. */
+  gate: () => Promise<unknown> = async () => undefined
+
+  async open(path: string, how: 'create' | 'write' | 'read'): Promise<OpenFile> {
+    const file = await realFiles.open(path, how)
+    if (!SEGMENT.test(path)) return file
+    return {
+      write: (bytes, position) => file.write(bytes, position),
+      sync: () => file.sync(),
+      size: () => file.size(),
+      truncate: (size) => file.truncate(size),
+      close: () => file.close(),
+      read: async (position, length, into) => {
+        this.reads++
+        this.now++
+        this.most = Math.max(this.most, this.now)
+        try {
+          await this.gate()
+          const read = await file.read(position, length, into)
+          this.bytes += read.length
+          return read
+        } finally {
+          this.now--
+        }
+      },
+    }
+  }
+}
+
+const QUEUES = 4
+const COUNT = 400
+
+describe('cold reads', () => {
+  const files = new Watched()
+  let bench: Bench
+  const body = (at: number) => `${at}.`.padEnd(2000 + (at % 7) * 500, String(at % 10))
+
+  beforeEach(async () => {
+    bench = await Bench.start({ defaultQueues: QUEUES, files, segmentBytes: 4 * 1024 * 1024 })
+    for (let at = 0; at < COUNT; at += 50)
+      await bench.publish(...Array.from({ length: 50 }, (_, more) => message('T', body(at + more))))
+    await bench.publish(message('T', 'x'.repeat(1_500_000)))
+    await bench.reopen()
+    files.reads = files.bytes = files.most = 0
+  })
+  afterEach(() => bench.end())
+
+  const read = async (index: number, offset: number, max: number) => {
+    const from = { by: 'offset', queue: { topic: 'T', node: bench.broker.node, index }, offset } as const
+    const { batch, next } = await bench.run<'read'>({ kind: 'read', from, max, bytes: 10_000_000, wait: 0 })
+    return { delivered: [...batch], next }
+  }
+  const readAll = async (index: number, max: number): Promise<string[]> => {
+    const all: string[] = []
+    for (let offset = 0; ; ) {
+      const { delivered, next } = await read(index, offset, max)
+      if (delivered.length === 0) return all
+      all.push(...bodies(delivered))
+      offset = next
+    }
+  }
+
+  it('give every record of every queue, whole and in order, also one that is longer than what is read at a time', async () => {
+    const queues = await Promise.all([0, 1, 2, 3].map((index) => readAll(index, 32)))
+    const wanted = [...Array.from({ length: COUNT }, (_, at) => body(at)), 'x'.repeat(1_500_000)].sort()
+    expect(queues.flat().sort()).toEqual(wanted)
+    for (const all of queues)
+      expect(all.slice(0, 100).map(Number.parseFloat)).toEqual(
+        [...all.slice(0, 100)].map(Number.parseFloat).sort((a, b) => a - b),
+      )
+  })
+
+  it('go to the files one at a time, and hardly more than once for what all queues of a topic have', async () => {
+    await Promise.all([0, 1, 2, 3].map((index) => readAll(index, 32)))
+    const { start, end } = bench.broker.stats()
+    expect(files.most).toBe(1)
+    expect(files.bytes).toBeLessThan((end - start) * 2)
+  })
+
+  it('give memory away that is not read into again', async () => {
+    const { delivered } = await read(0, 0, 8)
+    const before = bodies(delivered)
+    for (const index of [1, 2, 3]) await readAll(index, 16)
+    expect(bodies(delivered)).toEqual(before)
+    expect(bodies((await read(0, 0, 8)).delivered)).toEqual(before)
+  })
+
+  it('do not hold up what is written meanwhile', async () => {
+    let open: () => void = () => undefined
+    const opened = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    files.gate = () => opened
+    const cold = read(0, 0, 32)
+    const [stored] = await bench.publish(message('T', 'hot'))
+    expect(stored).toBeDefined()
+    expect(files.now).toBe(1)
+    files.gate = async () => undefined
+    open()
+    expect((await cold).delivered).toHaveLength(32)
+  })
+})

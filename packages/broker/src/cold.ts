@@ -1,0 +1,151 @@
+import { Fault, type Log as Lines } from '@sluice/core'
+import type { Counters } from './core.ts'
+import { HEADER, openEntry } from './entry.ts'
+import type { Log } from './log.ts'
+import type { Segments } from './segments.ts'
+import type { Pointed } from './state.ts'
+
+/** Records of other queues between two that are wanted are read with them up to so many bytes. */
+const GAP_MAX = 64 * 1024
+/** Read at a time, unless one record is longer. */
+const WINDOW = 1024 * 1024
+
+const nothing = Buffer.alloc(0)
+
+/** Bytes after which those who read rest. */
+const SHARE = 96 * 1024
+/** Turns of the loop that they rest: a message that is written, made durable and handed on takes about as many. */
+const REST = 6
+
+type Wanted = Pointed & { readonly index: number }
+
+export interface ColdParts {
+  readonly log: Log
+  readonly segments: Segments
+  readonly counters: Counters
+  readonly lines: Lines
+}
+
+/**
+ * Records that are in the files only. Who reads them is behind and may wait; who writes, and who waits for what is written,
+ * may not. So there is one cold read at a time, which leaves the threads of the process to fdatasync, and after a
+ * share of bytes a rest. What was read last is kept in memory of its own and serves its neighbours, for those who follow a topic read
+ * all of its queues; what is handed out is a copy, so that this memory is never given away and nothing is made but what is wanted.
+ */
+export class ColdReads {
+  readonly #parts: ColdParts
+  #last: Promise<unknown> = Promise.resolve()
+  #memory: Buffer | undefined
+  /** What was read last, and the position of its first byte. */
+  #window: Buffer = nothing
+  #from = 0
+  /** Bytes since the last rest. */
+  #read = 0
+
+  constructor(parts: ColdParts) {
+    this.#parts = parts
+  }
+
+  /** In the order of the pointers; undefined where one cannot be read, which is logged and counted. */
+  read(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
+    const reading = this.#last.then(() => this.#readAll(pointers))
+    this.#last = reading.then(this.#rest, this.#rest)
+    return reading
+  }
+
+  /** Resolves when everything that was asked for is read. */
+  async ended(): Promise<void> {
+    for (let last: unknown; last !== this.#last; ) await (last = this.#last)
+  }
+
+  /** What is being written goes first; and what was read has its turns of the loop to be answered and asked for again. */
+  readonly #rest = async (): Promise<void> => {
+    if (this.#read < SHARE) return
+    this.#read = 0
+    await this.#parts.log.done().catch(ignore)
+    for (let turns = REST; turns > 0; turns--) await turn()
+  }
+
+  async #readAll(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
+    if (this.#parts.segments.isClosed) throw new Fault('unavailable', 'the broker is closed')
+    const order = pointers.map(({ place, size }, index) => ({ place, size, index })).sort((a, b) => a.place - b.place)
+    const records: (Buffer | undefined)[] = new Array(pointers.length)
+    let total = 0
+    for (const { size } of order) total += size
+    this.#read += total
+    const copies = new Copies(total)
+    for (let from = 0; from < order.length; ) {
+      let to = from + 1
+      while (to < order.length && this.#near(order[from]!, order[to - 1]!, order[to]!)) to++
+      await this.#readRun(order.slice(from, to), records, copies)
+      from = to
+    }
+    return records
+  }
+
+  #near(first: Pointed, before: Pointed, next: Pointed): boolean {
+    if (next.place - (before.place + before.size) > GAP_MAX) return false
+    if (next.place + next.size - first.place > WINDOW - HEADER) return false
+    const { segments } = this.#parts
+    return segments.at(first.place) === segments.at(next.place)
+  }
+
+  async #readRun(run: readonly Wanted[], records: (Buffer | undefined)[], copies: Copies): Promise<void> {
+    const { log, segments, counters, lines } = this.#parts
+    const start = run[0]!.place - HEADER
+    const last = run.at(-1)!
+    const bytes = await this.#bytes(start, last.place + last.size - start)
+    for (const { place, size, index } of run) {
+      const entry = openEntry(bytes, place - HEADER - start, place - HEADER)
+      if (entry?.payload.length === size) {
+        records[index] = copies.of(entry.payload)
+        continue
+      }
+      // Not yet written bytes are in memory, always: what is not whole in the file is damaged.
+      const memory = log.peek(place, size)
+      records[index] = memory
+      if (memory || segments.first > place) continue
+      counters.unreadableRecords++
+      lines.error('log.unreadable', { place, size })
+    }
+  }
+
+  /** Fewer at the end of the segment, none where they cannot be read. */
+  async #bytes(start: number, length: number): Promise<Buffer> {
+    const at = start - this.#from
+    if (at >= 0 && at + length <= this.#window.length) return this.#window.subarray(at, at + length)
+    const { segments, lines } = this.#parts
+    try {
+      if (length > WINDOW) return await segments.read(start, length)
+      // Who goes on where the last one was goes on still: the rest of the window is read with it.
+      const goesOn = at >= 0 && at <= this.#window.length + GAP_MAX
+      this.#window = nothing
+      this.#memory ??= Buffer.allocUnsafeSlow(WINDOW)
+      this.#window = await segments.read(start, goesOn ? WINDOW : length, this.#memory)
+      this.#from = start
+      return this.#window.subarray(0, length)
+    } catch (error) {
+      lines.error('log.read', { position: start, error: String(error) })
+      return nothing
+    }
+  }
+}
+
+const ignore = () => undefined
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Copies of records in one piece of memory. */
+class Copies {
+  readonly #buffer: Buffer
+  #used = 0
+
+  constructor(bytes: number) {
+    this.#buffer = Buffer.allocUnsafeSlow(bytes)
+  }
+
+  of(record: Buffer): Buffer {
+    const from = this.#used
+    this.#used += record.copy(this.#buffer, from)
+    return this.#buffer.subarray(from, this.#used)
+  }
+}
