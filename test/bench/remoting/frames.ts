@@ -44,8 +44,8 @@ export const send = (topic: string, queue: number, opaque: number, body: Buffer)
     body,
   )
 
-/** PULL_MESSAGE, which says its filter itself and does not wait. */
-export const pull = (topic: string, queue: number, offset: number, max: number, opaque: number): Buffer =>
+/** PULL_MESSAGE, which says its filter itself. @param waitMs how long it waits where there is nothing */
+export const pull = (topic: string, queue: number, offset: number, max: number, opaque: number, waitMs = 0): Buffer =>
   frame(
     11,
     {
@@ -54,9 +54,9 @@ export const pull = (topic: string, queue: number, offset: number, max: number, 
       queueId: String(queue),
       queueOffset: String(offset),
       maxMsgNums: String(max),
-      sysFlag: '4',
+      sysFlag: waitMs > 0 ? '6' : '4',
       commitOffset: '0',
-      suspendTimeoutMillis: '0',
+      suspendTimeoutMillis: String(waitMs),
       subscription: '*',
       expressionType: 'TAG',
       subVersion: '0',
