@@ -148,12 +148,16 @@ const open = async (
   const rolled = (to: number) => {
     const saveKeys = keys.rolled(to)
     const sidecar = checkpoints.takeSidecar(state, to)
-    const snapshot = checkpoints.isDue(to) ? checkpoints.takeSnapshot(state, to) : undefined
+    const snapshot = checkpoints.isDue(to) ? checkpoints.takeSnapshot(state, log) : undefined
     state.nextSegment()
     return async () => {
       await checkpoints.saveSidecar(sidecar)
       await saveKeys()
-      if (snapshot) await checkpoints.saveSnapshot(snapshot)
+      const checkpoint = await snapshot
+      if (checkpoint) {
+        await log.syncedTo(checkpoint.until)
+        await checkpoints.saveSnapshot(checkpoint)
+      }
       lines.info('segment.sealed', { end: to })
       void retention.run()
     }
@@ -375,7 +379,7 @@ class LogBroker implements Broker {
   async #checkpoint(): Promise<void> {
     const { log, state } = this.#core
     const sidecar = this.#checkpoints.takeSidecar(state, log.end)
-    const snapshot = this.#checkpoints.takeSnapshot(state, log.end)
+    const snapshot = await this.#checkpoints.takeSnapshot(state, log)
     await this.#checkpoints.saveSidecar(sidecar)
     await this.#checkpoints.saveSnapshot(snapshot)
   }

@@ -3,7 +3,7 @@ import type { Clock, Log as Lines } from '@sluice/core'
 import type { FileLayer, OpenFile } from './files.ts'
 import { type Segments, segmentName } from './segments.ts'
 import { openSidecar, writeSidecar } from './sidecar.ts'
-import { positionOf, writeSnapshot } from './snapshot.ts'
+import { positionOf, sealOf, sliceSnapshot } from './snapshot.ts'
 import type { State } from './state.ts'
 
 const SNAPSHOT = /^snapshot-(\d{20})$/
@@ -11,6 +11,14 @@ const KEPT = 2
 
 export interface Checkpoint {
   /** Everything below it is in the checkpoint. */
+  readonly position: number
+  /** It may speak of what lies below this: it counts only once the log is durable up to there. */
+  readonly until: number
+  readonly parts: readonly Buffer[]
+}
+
+/** A snapshot as it is found. */
+export interface Found {
   readonly position: number
   readonly bytes: Buffer
 }
@@ -28,6 +36,7 @@ export class Checkpoints {
   /** Positions of the snapshots on the disk, oldest first. */
   readonly positions: number[] = []
   #lastBytes = 0
+  #isTaking = false
   #saving: Promise<void> = Promise.resolve()
 
   constructor(files: FileLayer, segments: Segments, clock: Clock, lines: Lines) {
@@ -39,11 +48,11 @@ export class Checkpoints {
   }
 
   /** The newest snapshot that is whole; half-written ones of a life before are removed. */
-  async load(): Promise<Checkpoint | undefined> {
+  async load(): Promise<Found | undefined> {
     const names = await this.#files.list(this.#dir)
     for (const name of names) if (name.endsWith('.tmp')) await this.#files.unlink(join(this.#dir, name))
     const positions = names.flatMap((name) => SNAPSHOT.exec(name)?.[1] ?? []).sort()
-    let newest: Checkpoint | undefined
+    let newest: Found | undefined
     for (const digits of positions.reverse()) {
       const bytes = await this.#readAll(`snapshot-${digits}`)
       const position = positionOf(bytes)
@@ -68,13 +77,28 @@ export class Checkpoints {
 
   /** Whether so much was written since the last snapshot that the next is worth its size. */
   isDue(position: number): boolean {
-    return position - (this.positions.at(-1) ?? 0) >= this.#lastBytes * 4
+    return !this.#isTaking && position - (this.positions.at(-1) ?? 0) >= this.#lastBytes * 4
   }
 
-  takeSnapshot(state: State, position: number): Checkpoint {
-    const bytes = writeSnapshot(state, position)
-    this.#lastBytes = bytes.length
-    return { position, bytes }
+  /**
+   * The state as it is now, taken slice by slice: others run between them. One after the other.
+   * @param log its end now; everything below it is in the state
+   */
+  async takeSnapshot(state: State, log: { readonly end: number }): Promise<Checkpoint> {
+    while (this.#isTaking) await new Promise((resolve) => setImmediate(resolve))
+    this.#isTaking = true
+    try {
+      const position = log.end
+      const parts: Buffer[] = []
+      for (const part of sliceSnapshot(state, () => log.end)) {
+        if (parts.length > 0) await new Promise((resolve) => setImmediate(resolve))
+        parts.push(part)
+      }
+      this.#lastBytes = parts.reduce((sum, { length }) => sum + length, 0)
+      return { position, until: log.end, parts: [...parts, sealOf(parts)] }
+    } finally {
+      this.#isTaking = false
+    }
   }
 
   takeSidecar(state: State, end: number, start = this.#segments.list.at(-1)!.start): { start: number; bytes: Buffer } {
@@ -82,20 +106,20 @@ export class Checkpoints {
   }
 
   async saveSidecar({ start, bytes }: { start: number; bytes: Buffer }): Promise<void> {
-    await this.#save(sidecarName(start), bytes)
+    await this.#save(sidecarName(start), [bytes])
   }
 
-  /** One after the other. The log below its position must be durable by now. */
+  /** One after the other. The log must be durable by now up to where it speaks of. */
   saveSnapshot(checkpoint: Checkpoint): Promise<void> {
     const saving = this.#saving.then(() => this.#saveSnapshot(checkpoint))
     this.#saving = saving.catch(() => undefined)
     return saving
   }
 
-  async #saveSnapshot({ position, bytes }: Checkpoint): Promise<void> {
+  async #saveSnapshot({ position, parts }: Checkpoint): Promise<void> {
     const newest = this.positions.at(-1) ?? -1
     if (position < newest) return
-    await this.#save(`snapshot-${segmentName(position)}`, bytes)
+    await this.#save(`snapshot-${segmentName(position)}`, parts)
     if (position > newest) this.positions.push(position)
     while (this.positions.length > KEPT) {
       const oldest = this.positions.shift()!
@@ -104,7 +128,7 @@ export class Checkpoints {
   }
 
   async saveKeys(start: number, bytes: Buffer): Promise<void> {
-    await this.#save(keysName(start), bytes)
+    await this.#save(keysName(start), [bytes])
   }
 
   /** The file of {@link Keys} of a segment, to be closed by who asked. */
@@ -119,11 +143,11 @@ export class Checkpoints {
   }
 
   /** Whole under its name, or not there. */
-  async #save(name: string, bytes: Buffer): Promise<void> {
+  async #save(name: string, parts: readonly Buffer[]): Promise<void> {
     const path = join(this.#dir, name)
     const file = await this.#files.open(`${path}.tmp`, 'create')
     try {
-      await file.write([bytes], 0)
+      await file.write(parts, 0)
       await file.sync()
     } finally {
       await file.close()

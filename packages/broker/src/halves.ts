@@ -82,7 +82,9 @@ export class Halves {
     return this.#groups.get(groupKey(topic, group)) ?? []
   }
 
+  /** In place of one with the same key. */
   add(half: HalfState): void {
+    this.delete(half.key)
     this.#all.set(half.key, half)
     const key = groupKey(half.topic, half.group)
     const known = this.#groups.get(key)

@@ -50,7 +50,7 @@ const again = (inbox: InboxState): Picked | undefined => {
 }
 
 const fresh = (inbox: InboxState, keep: boolean): Picked | undefined => {
-  const line = inbox.retained.length > 0 ? 'retained' : inbox.nextLine()
+  const line = inbox.hasRetained ? 'retained' : inbox.nextLine()
   if (!line) return undefined
   const number = keep ? inbox.freeSlot() : 0
   if (keep && number === 0) return undefined

@@ -21,16 +21,18 @@ export const replayInbox = (state: State, kind: number, body: BytesReader): void
     case events.SHARE_SETTLED: {
       const { share, pattern, places } = events.readShareSettled(body)
       const line = state.shares.get(bindingKey(pattern, share))
-      for (const place of places) line?.remove(place)
+      if (line && state.applies(line)) for (const place of places) line.remove(place)
       return
     }
     case events.SHARE_GONE: {
       const share = body.text()
-      return endShare(state, bindingKey(body.text(), share))
+      const key = bindingKey(body.text(), share)
+      const line = state.shares.get(key)
+      return line && state.applies(line) ? endShare(state, key) : undefined
     }
     case events.INCOMING: {
       const { inbox, slot, stored } = events.readIncoming(body, state.node)
-      state.inboxes.get(inbox)?.answered(slot, { stored })
+      knownInbox(state, inbox)?.answered(slot, { stored })
       return
     }
     case events.ONCE: {
@@ -40,16 +42,18 @@ export const replayInbox = (state: State, kind: number, body: BytesReader): void
     }
     case events.WILL_DONE: {
       const name = body.text()
-      const inbox = state.inboxes.get(name)
+      const inbox = knownInbox(state, name)
       if (inbox) inbox.will = undefined
-      state.wills.delete(name)
-      return
+      return willGone(state, name)
     }
   }
 }
 
 const opened = (state: State, event: events.Opened): void => {
+  state.epoch = Math.max(state.epoch, event.epoch)
+  willGone(state, event.inbox)
   const before = state.inboxes.get(event.inbox)
+  if (before && !state.applies(before)) return
   if (before && event.fresh) endInbox(state, before, 0)
   const inbox = state.inbox(event.inbox)
   inbox.epoch = event.epoch
@@ -58,8 +62,17 @@ const opened = (state: State, event: events.Opened): void => {
   inbox.leftAt = 0
   inbox.logged = true
   inbox.will = event.will
-  state.wills.delete(event.inbox)
-  state.epoch = Math.max(state.epoch, event.epoch)
+}
+
+/** The inbox, if what is read now is new to it. */
+const knownInbox = (state: State, name: string): InboxState | undefined => {
+  const inbox = state.inboxes.get(name)
+  return inbox && state.applies(inbox) ? inbox : undefined
+}
+
+const willGone = (state: State, name: string): void => {
+  const will = state.wills.get(name)
+  if (will && state.applies(will)) state.wills.delete(name)
 }
 
 const bound = (state: State, { inbox: name, add, remove }: events.BoundEvent): void => {
@@ -68,24 +81,26 @@ const bound = (state: State, { inbox: name, add, remove }: events.BoundEvent): v
     for (const binding of add) if (binding.share !== undefined) bindShare(state, binding)
     return
   }
+  if (!state.applies(inbox)) return
   for (const { pattern, share } of remove) unbind(state, inbox, pattern, share)
   for (const binding of add) bind(state, inbox, binding)
 }
 
 const left = (state: State, { inbox: name, at, expiry, willAfter }: events.Left): void => {
-  const inbox = state.inboxes.get(name)
+  const inbox = knownInbox(state, name)
   if (!inbox) return
   inbox.will = willAfter < 0 ? undefined : inbox.will && { ...inbox.will, after: willAfter }
   inbox.leftAt = at
   inbox.expiry = expiry
   if (expiry > 0) return
-  if (inbox.will)
+  const later = state.wills.get(name)
+  if (inbox.will && !(later && !state.applies(later)))
     state.wills.set(name, { record: inbox.will.record, client: inbox.client, fireAt: at + inbox.will.after })
   endInbox(state, inbox, at)
 }
 
 const taken = (state: State, { inbox: name, shares, items }: events.Taken): void => {
-  const inbox = state.inboxes.get(name)
+  const inbox = knownInbox(state, name)
   if (!inbox) return
   for (const { slot, place, size, attempt, from, notes } of items) {
     if (from === events.FROM_SLOTS) {
@@ -97,7 +112,7 @@ const taken = (state: State, { inbox: name, shares, items }: events.Taken): void
     const named = from >= 0 ? shares[from] : undefined
     const share = named && state.shares.get(bindingKey(named.pattern, named.share))
     const line: Line | undefined = from === events.FROM_OWN ? inbox : share
-    line?.remove(place)
+    if (line && state.applies(line)) line.remove(place)
     if (slot === 0) continue
     const retained = from === events.FROM_RETAINED
     inbox.setSlot({ slot, place, size, notes, attempt, received: false, retained, share })
@@ -105,15 +120,15 @@ const taken = (state: State, { inbox: name, shares, items }: events.Taken): void
 }
 
 const settled = (state: State, { inbox: name, way, how, slots }: events.SlotsSettled): void => {
-  const inbox = state.inboxes.get(name)
+  const inbox = knownInbox(state, name)
   if (!inbox) return
   for (const slot of slots) {
     if (way === 'in') inbox.incoming.delete(slot)
-    else settleSlot(inbox, slot, how)
+    else settleSlot(state, inbox, slot, how)
   }
 }
 
-const settleSlot = (inbox: InboxState, number: number, how: events.SlotsSettled['how']): void => {
+const settleSlot = (state: State, inbox: InboxState, number: number, how: events.SlotsSettled['how']): void => {
   const slot = inbox.slots.get(number)
   if (!slot) return
   if (how === 'received') {
@@ -121,5 +136,5 @@ const settleSlot = (inbox: InboxState, number: number, how: events.SlotsSettled[
     return
   }
   inbox.slots.delete(number)
-  if (how === 'back') giveToShare(slot)
+  if (how === 'back') giveToShare(state, slot)
 }

@@ -8,7 +8,14 @@ import type { State } from './state.ts'
 
 const matcher = (pattern: string): ((full: string) => boolean) => {
   const levels = pattern.split('/')
+  const literal = levels
+    .slice(
+      0,
+      levels.findIndex((level) => level === '+' || level === '#'),
+    )
+    .join('/')
   return (full) => {
+    if (!full.startsWith(literal)) return false
     const at = full.split('/')
     if (full.startsWith('$') && (levels[0] === '+' || levels[0] === '#')) return false
     for (let depth = 0; depth < levels.length; depth++) {
@@ -94,7 +101,7 @@ export const endInbox = (state: State, inbox: InboxState, now: EpochMs): void =>
     unbind(state, inbox, pattern, share)
     if (!(bound.target instanceof InboxState) && bound.target.members.size === 0) bound.target.leftAt = now
   }
-  for (const slot of inbox.slots.values()) giveToShare(slot)
+  for (const slot of inbox.slots.values()) giveToShare(state, slot)
   inbox.slots.clear()
   inbox.ended = true
   inbox.unexpire?.()
@@ -102,8 +109,8 @@ export const endInbox = (state: State, inbox: InboxState, now: EpochMs): void =>
   if (state.inboxes.get(inbox.name) === inbox) state.inboxes.delete(inbox.name)
 }
 
-export const giveToShare = ({ share, place, size, notes }: SlotState): void => {
-  if (!share) return
+export const giveToShare = (state: State, { share, place, size, notes }: SlotState): void => {
+  if (!share || !state.applies(share)) return
   share.back({ place, size, notes })
   share.wake()
 }

@@ -45,6 +45,10 @@ export abstract class Line implements Touched {
     return (this.#pointers ?? none).at(index)
   }
 
+  all(): readonly Pointer[] {
+    return (this.#pointers ?? none).all()
+  }
+
   push(place: number, size: number, notes: readonly string[] | undefined, max: number): void {
     this.#pointers ??= new Pointers()
     this.#pointers.push(place, size, notes)
@@ -110,8 +114,9 @@ const keyOf = ({ binding: { pattern, share } }: Bound): string => bindingKey(pat
 /** Numbered deliveries that are not settled. */
 class Deliveries {
   readonly slots = new SmallMap<number, SlotState>()
-  /** Slots to hand out again, in order. */
+  /** Slots to hand out again, in order, from `head` on. */
   again: SlotState[] = []
+  head = 0
   #next = 1
 
   /** See {@link InboxState.freeSlot}. */
@@ -126,7 +131,7 @@ class Deliveries {
 
 /** What most inboxes never have. */
 class Seldom {
-  retained: Pointer[] = []
+  retained = new Pointers()
   readonly incoming = new SmallMap<number, Answer>()
   readonly shares = new SmallSet<ShareState>()
   /** Which of its own line and its shares is next. */
@@ -238,12 +243,15 @@ export class InboxState extends Line {
 
   /** Slots to hand out again, in order. */
   get redeliver(): readonly SlotState[] {
-    return this.#deliveries?.again ?? noSlot
+    const deliveries = this.#deliveries
+    return deliveries && deliveries.again.length > 0 ? deliveries.again.slice(deliveries.head) : noSlot
   }
 
   /** All that is out is handed out again. */
   redeliverAll(): void {
-    if (this.#deliveries) this.#deliveries.again = [...this.#deliveries.slots.values()]
+    if (!this.#deliveries) return
+    this.#deliveries.again = [...this.#deliveries.slots.values()]
+    this.#deliveries.head = 0
   }
 
   redeliverOne(slot: SlotState): void {
@@ -252,7 +260,13 @@ export class InboxState extends Line {
 
   /** Taken out; it may have been settled meanwhile. */
   nextAgain(): SlotState | undefined {
-    return this.#deliveries?.again.shift()
+    const deliveries = this.#deliveries
+    const slot = deliveries?.again[deliveries.head]
+    if (!deliveries || !slot) return undefined
+    if (++deliveries.head < deliveries.again.length) return slot
+    deliveries.again = []
+    deliveries.head = 0
+    return slot
   }
 
   protected get seldom(): Seldom {
@@ -261,13 +275,16 @@ export class InboxState extends Line {
 
   /** Retained messages to hand out, before what is live. */
   get retained(): readonly Pointer[] {
-    return this.#seldom?.retained ?? noPointer
+    return this.#seldom?.retained.all() ?? noPointer
+  }
+  get hasRetained(): boolean {
+    return this.#seldom !== undefined && this.#seldom.retained.length > 0
   }
   addRetained(pointers: readonly Pointer[]): void {
-    if (pointers.length > 0) this.seldom.retained.push(...pointers)
+    for (const { place, size, notes } of pointers) this.seldom.retained.push(place, size, notes)
   }
   nextRetained(): Pointer | undefined {
-    return this.#seldom?.retained.shift()
+    return this.hasRetained ? this.seldom.retained.shift() : undefined
   }
 
   /** Publishes of the client that it may repeat: slot to first answer. */
@@ -298,7 +315,10 @@ export class InboxState extends Line {
 
   override dropBelow(place: number): void {
     super.dropBelow(place)
-    if (this.retained.length > 0) this.seldom.retained = this.retained.filter((pointer) => pointer.place >= place)
+    const kept = this.retained.filter((pointer) => pointer.place >= place)
+    if (kept.length === this.retained.length) return
+    this.seldom.retained = new Pointers()
+    this.addRetained(kept)
   }
 
   get will(): Will | undefined {
@@ -321,7 +341,7 @@ export class InboxState extends Line {
   }
 
   get hasVisible(): boolean {
-    if (this.visible > 0 || this.redeliver.length > 0 || this.retained.length > 0) return true
+    if (this.visible > 0 || (this.#deliveries && this.#deliveries.again.length > 0) || this.hasRetained) return true
     for (const share of this.shares) if (share.visible > 0) return true
     return false
   }

@@ -22,6 +22,10 @@ export class Pointers {
     else this.#one = { place, size, notes }
   }
 
+  all(): Pointer[] {
+    return Array.from({ length: this.length }, (_, at) => this.at(at))
+  }
+
   /** @param index below {@link length} */
   at(index: number): Pointer {
     return this.#more ? this.#more.at(index) : this.#one!

@@ -100,6 +100,13 @@ export class QueueIndex {
     return this.#chunks[Math.floor(at / CHUNK)]![(at % CHUNK) * WORDS + word]!
   }
 
+  /** Where it ended when the log did at this position. */
+  reach(position: number): number {
+    let max = this.max
+    while (max > this.min && (this.flags(max - 1) & flag.lost) === 0 && this.place(max - 1) >= position) max--
+    return max
+  }
+
   /** The offset of the record at this place; −1: it is not here. */
   offsetAt(place: number): number {
     let low = this.min

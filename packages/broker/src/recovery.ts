@@ -13,6 +13,7 @@ import type { Segment, Segments } from './segments.ts'
 import { loadSidecar } from './sidecar.ts'
 import { readSnapshot } from './snapshot.ts'
 import type { State } from './state.ts'
+import type { TopicState } from './topics.ts'
 
 export interface Recovered {
   readonly file: OpenFile
@@ -180,11 +181,13 @@ const report = ({ segments, counters, lines }: RecoveryParts, damages: readonly 
 }
 
 /** Queues that reached further when the snapshot was taken have lost records: their offsets are not given out again. */
-const fillUp = ({ state, lines }: RecoveryParts, reach: ReadonlyMap<string, readonly number[]>): void => {
-  for (const [name, ends] of reach) {
-    const queues = state.topics.get(name)?.queues ?? []
+const fillUp = ({ state, lines }: RecoveryParts, reach: ReadonlyMap<TopicState, readonly number[]>): void => {
+  for (const [topic, ends] of reach) {
+    const name = topic.spec.topic
+    // Its name may mean another topic by now.
+    if (state.topics.get(name) !== topic) continue
     ends.forEach((max, index) => {
-      const records = queues[index]?.records
+      const records = topic.queues[index]?.records
       if (!records || records.max >= max) return
       if (records.max > records.min)
         lines.error('queue.lost', { topic: name, queue: index, from: records.max, to: max })

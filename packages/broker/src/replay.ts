@@ -23,6 +23,7 @@ export class Replay {
   }
 
   apply({ place, payload }: Entry): void {
+    this.#state.at = place
     if (isControl(payload)) this.#control(payload, place)
     else if (isRecordPayload(payload)) this.#record(viewRecord(payload, this.#state.node), place, payload.length)
   }
@@ -111,6 +112,7 @@ export class Replay {
       case events.OFFSET: {
         const cursor = cursorOf(events.readWhere(body))
         const offset = body.number()
+        if (!state.applies(cursor)) return true
         if (body.flag()) cursor.reset(offset)
         else cursor.commit(offset)
         return true
@@ -118,6 +120,7 @@ export class Replay {
       case events.POPPED: {
         const popped = events.readPopped(body)
         const cursor = cursorOf(popped)
+        if (!state.applies(cursor)) return true
         cursor.next = Math.max(cursor.next, popped.next)
         for (const { level, next } of popped.levels) cursor.took(level, next)
         const { invisible, session } = popped
@@ -131,12 +134,14 @@ export class Replay {
       }
       case events.SETTLED: {
         const cursor = cursorOf(events.readWhere(body))
+        if (!state.applies(cursor)) return true
         for (let left = body.number(); left > 0; left--) cursor.settle(body.number())
         return true
       }
       case events.RENEWED: {
         const renewed = events.readRenewed(body)
         const cursor = cursorOf(renewed)
+        if (!state.applies(cursor)) return true
         const known = cursor.held.get(renewed.offset)
         if (known) cursor.move(known, { ...renewed, session: undefined })
         return true

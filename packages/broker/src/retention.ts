@@ -82,8 +82,8 @@ export class Retention {
     for (let tries = 2; tries > 0 && !(positions.length > 1 && positions[0]! >= start); tries--) {
       // Another position, so that the second is another file than the first.
       if (positions.at(-1) === log.end) log.mark()
-      const checkpoint = this.#checkpoints.takeSnapshot(state, log.end)
-      await log.syncedTo(checkpoint.position)
+      const checkpoint = await this.#checkpoints.takeSnapshot(state, log)
+      await log.syncedTo(checkpoint.until)
       await this.#checkpoints.saveSnapshot(checkpoint)
     }
     return positions.length > 1 && positions[0]! >= start

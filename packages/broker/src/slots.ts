@@ -95,7 +95,7 @@ const settleOut = (core: Core, inbox: InboxState, number: number, outcome: Outco
 const retry = (core: Core, inbox: InboxState, slot: SlotState, outcome: Extract<Outcome, { kind: 'retry' }>): How => {
   if (slot.share) {
     inbox.slots.delete(slot.slot)
-    giveToShare(slot)
+    giveToShare(core.state, slot)
     return { how: 'back', slot }
   }
   if (!outcome.counts) slot.attempt--

@@ -1,43 +1,111 @@
 import { crc32 } from 'node:zlib'
-import type { Binding, GroupSpec, Stored, TopicSpec } from '@sluice/core'
-import { bindingKey } from './bindings.ts'
 import { BytesReader, BytesWriter } from './bytes.ts'
-import type { Cursor } from './cursor.ts'
-import { putNotes, putStored, readNotes, takeStored } from './events.ts'
-import type { InboxState, Line, ShareState, SlotState } from './inboxes.ts'
-import { bind, bindShare } from './inboxState.ts'
-import type { Pointer } from './pointers.ts'
+import * as items from './snapshotItems.ts'
 import type { State } from './state.ts'
+import type { TopicState } from './topics.ts'
 
 /**
- * The state as it is after everything below a position of the log; what stands in queues is in the sidecars.
- *   u32 SNAPSHOT · number version · number position · … · u32 CRC-32 of all before
+ * The state as it is after everything below a position of the log, written in slices while the broker serves:
+ *   u32 SNAPSHOT · number version · number position · number storedAt · number epoch · slices · u32 CRC-32 of all before
+ *   slice: number kind · number since · bytes (number of items · items)
+ * A slice speaks of its items as they are after everything below `since`. A start reads the log again from `position` on,
+ * and passes over for each of them what lies below its `since` (`State.applies`). What one entry does to several things
+ * is right because of the order in which the slices are made: retained messages before the inboxes that are given them;
+ * shares, to which inboxes give back, and the wills that they leave, after them.
  */
 const SNAPSHOT = 0x534c534e // "SLSN"
-const VERSION = 2
+const VERSION = 3
+/** Bytes after which a slice ends and others run. */
+const SLICE = 64 * 1024
 
-export const writeSnapshot = (state: State, position: number): Buffer => {
-  const writer = new BytesWriter(64 * 1024).u32(SNAPSHOT).number(VERSION).number(position)
-  writer.number(state.storedAt).number(state.epoch)
-  writeTopics(writer, state)
-  writeGroups(writer, state)
-  writer.number(state.delayed.size)
-  for (const { key, place, size, at, queue } of state.delayed.values())
-    writer.number(key).number(place).number(size).number(at).number(queue)
-  writeHalves(writer, state)
-  writer.number(state.retained.size)
-  for (const [full, { place, size }] of state.retained) writer.text(full).number(place).number(size)
-  writer.number(state.once.size)
-  for (const [key, { until, stored }] of state.once) putAnswer(writer.text(key).number(until), stored)
-  writeShares(writer, state)
-  const inboxes = [...state.inboxes.values()].filter(({ logged }) => logged)
-  writer.number(inboxes.length)
-  for (const inbox of inboxes) writeInbox(writer, inbox)
-  writer.number(state.wills.size)
-  for (const [name, { record, client, fireAt }] of state.wills)
-    writer.text(name).bytes(record).text(client).number(fireAt)
-  return writer.u32(crc32(writer.done())).done()
+const kind = {
+  topic: 1,
+  retained: 2,
+  delayed: 3,
+  half: 4,
+  once: 5,
+  inbox: 6,
+  share: 7,
+  will: 8,
+  group: 9,
+} as const
+type KindOf = (typeof kind)[keyof typeof kind]
+
+/** Writes one item; false: it is to be left out. */
+type Put<T> = (writer: BytesWriter, item: T) => unknown
+
+/**
+ * Its slices, each of the moment that it is asked for. Whoever takes them must keep them until the log is durable up to
+ * where it reached at the last one.
+ * @param end position after the last entry, now
+ * @param slice bytes after which a slice ends
+ */
+export function* sliceSnapshot(state: State, end: () => number, slice = SLICE): Generator<Buffer, void> {
+  const position = end()
+  const cut = { end, slice }
+  const head = new BytesWriter().u32(SNAPSHOT).number(VERSION).number(position)
+  yield head.number(state.storedAt).number(state.epoch).done()
+  const inboxes = [...state.inboxes.values()]
+  const groups = [...state.groups.values()]
+  yield* slices(kind.topic, [...state.topics.values()], cut, () => (writer, topic) => {
+    items.putTopic(writer, topic, position)
+  })
+  yield* slices(kind.retained, state.retained, cut, () => items.putRetained)
+  yield* slices(kind.delayed, state.delayed.values(), cut, () => items.putDelayed)
+  yield* slices(kind.half, state.halves.all(), cut, () => items.putHalf)
+  yield* slices(kind.once, state.once, cut, () => items.putOnce)
+  yield* slices(kind.inbox, inboxes, cut, () => (writer, inbox) => {
+    const isThere = inbox.logged && state.inboxes.get(inbox.name) === inbox
+    if (isThere) items.putInbox(writer, inbox)
+    return isThere
+  })
+  const shares = new Set<string>()
+  yield* slices(kind.share, state.shares.values(), cut, () => {
+    const drawn = items.drawnNow(state)
+    return (writer, share) => {
+      // One that ended and was made again stands at the end of the map once more.
+      const isFirst = !shares.has(share.key)
+      if (isFirst) items.putShare(writer, share, drawn.get(share) ?? [])
+      shares.add(share.key)
+      return isFirst
+    }
+  })
+  yield* slices(kind.will, state.wills, cut, () => items.putWill)
+  yield* slices(kind.group, groups, cut, () => (writer, group) => {
+    const isThere = state.groups.get(group.spec.group) === group
+    if (isThere) items.putGroup(writer, group)
+    return isThere
+  })
 }
+
+interface Cut {
+  readonly end: () => number
+  readonly slice: number
+}
+
+/** @param open called at the beginning of each slice */
+function* slices<T>(of: KindOf, all: Iterable<T>, { end, slice }: Cut, open: () => Put<T>): Generator<Buffer> {
+  let put: Put<T> | undefined
+  let writer = new BytesWriter(slice * 2)
+  let count = 0
+  for (const item of all) {
+    put ??= open()
+    if (put(writer, item) !== false) count++
+    if (writer.length < slice) continue
+    yield sliceOf(of, end(), count, writer)
+    put = undefined
+    writer = new BytesWriter(slice * 2)
+    count = 0
+  }
+  if (count > 0) yield sliceOf(of, end(), count, writer)
+}
+
+const sliceOf = (of: KindOf, since: number, count: number, written: BytesWriter): Buffer =>
+  new BytesWriter(written.length + 32).number(of).number(since).number(count).bytes(written.done()).done()
+
+/** What ends a snapshot of these slices. */
+export const sealOf = (parts: readonly Buffer[]): Buffer =>
+  new BytesWriter().u32(parts.reduce((crc, part) => crc32(part, crc), 0)).done()
 
 /** @returns the position that the state belongs to; undefined: not a snapshot, or damaged */
 export const positionOf = (bytes: Buffer): number | undefined => {
@@ -47,247 +115,39 @@ export const positionOf = (bytes: Buffer): number | undefined => {
   return reader.number() === VERSION ? reader.number() : undefined
 }
 
+/** Inboxes hold what shares gave them: those are there first. */
+const readers: readonly (readonly [KindOf, (reader: BytesReader, state: State, since: number) => unknown])[] = [
+  [kind.group, items.takeGroup],
+  [kind.retained, items.takeRetained],
+  [kind.delayed, items.takeDelayed],
+  [kind.half, items.takeHalf],
+  [kind.once, items.takeOnce],
+  [kind.share, items.takeShare],
+  [kind.inbox, items.takeInbox],
+  [kind.will, items.takeWill],
+]
+
 /** Into an empty state. Only of bytes that {@link positionOf} has checked. @returns how far each queue reaches */
-export const readSnapshot = (bytes: Buffer, state: State): Map<string, readonly number[]> => {
-  const reader = new BytesReader(bytes, 4)
+export const readSnapshot = (bytes: Buffer, state: State): Map<TopicState, readonly number[]> => {
+  const reader = new BytesReader(bytes.subarray(0, -4), 4)
   reader.number()
-  reader.number()
+  const position = reader.number()
   state.storedAt = reader.number()
   state.epoch = reader.number()
-  const ends = readTopics(reader, state)
-  readGroups(reader, state)
-  reader.list(() =>
-    state.delay({
-      key: reader.number(),
-      place: reader.number(),
-      size: reader.number(),
-      at: reader.number(),
-      queue: reader.number(),
-    }),
-  )
-  readHalves(reader, state)
-  reader.list(() => state.retained.set(reader.text(), { place: reader.number(), size: reader.number() }))
-  reader.list(() => state.keep(reader.text(), reader.number(), { stored: takeAnswer(reader, state.node) }))
-  readShares(reader, state)
-  reader.list(() => readInbox(reader, state))
-  reader.list(() =>
-    state.wills.set(reader.text(), {
-      record: Buffer.from(reader.bytes()),
-      client: reader.text(),
-      fireAt: reader.number(),
-    }),
-  )
-  return ends
-}
-
-const writeTopics = (writer: BytesWriter, state: State): void => {
-  writer.number(state.topics.size)
-  for (const { spec, created, queues } of state.topics.values()) {
-    writer.text(JSON.stringify(spec)).number(created).number(queues.length)
-    for (const { records } of queues) writer.number(records.min).number(records.max)
-  }
-}
-
-const readTopics = (reader: BytesReader, state: State): Map<string, readonly number[]> => {
-  const ends = new Map<string, readonly number[]>()
-  reader.list(() => {
-    const spec = JSON.parse(reader.text()) as TopicSpec
-    const topic = state.putTopic(spec, reader.number())
-    const reach = reader.list((index) => {
-      const min = reader.number()
-      topic.queues[index]?.records.startAt(min)
-      return reader.number()
+  const found: { of: number; since: number; count: number; body: BytesReader }[] = []
+  while (reader.left > 0)
+    found.push({
+      of: reader.number(),
+      since: reader.number(),
+      count: reader.number(),
+      body: new BytesReader(reader.bytes()),
     })
-    ends.set(spec.topic, reach)
-  })
+  const ends = new Map<TopicState, readonly number[]>()
+  for (const { of, count, body } of found)
+    for (let left = of === kind.topic ? count : 0; left > 0; left--) ends.set(...items.takeTopic(body, state))
+  for (const [one, take] of readers) {
+    for (const { of, since, count, body } of found)
+      for (let left = of === one ? count : 0; left > 0; left--) take(body, state, since > position ? since : 0)
+  }
   return ends
-}
-
-const writeHalves = (writer: BytesWriter, { halves }: State): void => {
-  writer.number(halves.size)
-  for (const half of halves.all()) {
-    writer.number(half.key).number(half.place).number(half.size).text(half.topic).text(half.group).text(half.id)
-    writer.number(half.queue).maybe(half.publisher).number(half.storedAt).number(half.checks).number(half.checkAt)
-  }
-}
-
-const readHalves = (reader: BytesReader, { halves }: State): void => {
-  reader.list(() =>
-    halves.add({
-      key: reader.number(),
-      place: reader.number(),
-      size: reader.number(),
-      topic: reader.text(),
-      group: reader.text(),
-      id: reader.text(),
-      queue: reader.number(),
-      publisher: reader.maybe(),
-      storedAt: reader.number(),
-      checks: reader.number(),
-      checkAt: reader.number(),
-      wanted: false,
-      ending: false,
-    }),
-  )
-}
-
-const writeGroups = (writer: BytesWriter, state: State): void => {
-  writer.number(state.groups.size)
-  for (const [name, group] of state.groups) {
-    writer
-      .text(name)
-      .maybe(group.explicit ? JSON.stringify(group.spec) : undefined)
-      .number(group.topics.size)
-    for (const { topic, cursors } of group.topics.values()) {
-      writer.text(topic).number(cursors.size)
-      for (const [queue, cursor] of cursors) writeCursor(writer.number(queue), cursor)
-    }
-  }
-}
-
-const writeCursor = (writer: BytesWriter, { committed, next, held, levels }: Cursor): void => {
-  writer.number(committed).number(next).number(held.size)
-  for (const one of held.values()) {
-    writer.number(one.offset).number(one.poppedAt).number(one.invisible).number(one.attempt).number(one.next)
-    writer.maybe(one.session)
-  }
-  writer.number(levels.length)
-  for (const one of levels) writer.number(one.level).number(one.next)
-}
-
-const readGroups = (reader: BytesReader, state: State): void => {
-  reader.list(() => {
-    const group = state.groupAgain(reader.text())
-    const spec = reader.maybe()
-    if (spec !== undefined) {
-      group.spec = JSON.parse(spec) as GroupSpec
-      group.explicit = true
-    }
-    reader.list(() => {
-      const groupTopic = group.topic(reader.text())
-      reader.list(() => readCursor(reader, groupTopic.cursor(reader.number())))
-    })
-  })
-}
-
-const readCursor = (reader: BytesReader, cursor: Cursor): void => {
-  cursor.committed = reader.number()
-  cursor.next = reader.number()
-  reader.list(() =>
-    cursor.hold({
-      offset: reader.number(),
-      poppedAt: reader.number(),
-      invisible: reader.number(),
-      attempt: reader.number(),
-      next: reader.number(),
-      session: reader.maybe(),
-    }),
-  )
-  reader.list(() => cursor.took(reader.number(), reader.number()))
-}
-
-const putAnswer = (writer: BytesWriter, stored: readonly Stored[]): void => {
-  writer.number(stored.length)
-  for (const one of stored) putStored(writer, one)
-}
-const takeAnswer = (reader: BytesReader, node: string): readonly Stored[] => reader.list(() => takeStored(reader, node))
-
-const putPointer = (writer: BytesWriter, { place, size, notes }: Pointer): BytesWriter => {
-  putNotes(writer.number(place).number(size), notes)
-  return writer
-}
-const takePointer = (reader: BytesReader): Pointer => ({
-  place: reader.number(),
-  size: reader.number(),
-  notes: readNotes(reader),
-})
-
-const writeLine = (writer: BytesWriter, pointers: readonly Pointer[]): void => {
-  writer.number(pointers.length)
-  for (const pointer of pointers) putPointer(writer, pointer)
-}
-const readLine = (reader: BytesReader, line: Line): void => {
-  reader.list(() => {
-    const { place, size, notes } = takePointer(reader)
-    line.push(place, size, notes, Number.POSITIVE_INFINITY)
-  })
-}
-const all = (line: Line): Pointer[] => Array.from({ length: line.length }, (_, at) => line.at(at))
-
-/** What inboxes that are not written down hold of a share stands in it again. */
-const writeShares = (writer: BytesWriter, state: State): void => {
-  const out = new Map<ShareState, Pointer[]>()
-  for (const inbox of state.inboxes.values()) {
-    if (inbox.persistent || inbox.shares.size === 0) continue
-    for (const slot of inbox.slots.values()) {
-      if (!slot.share) continue
-      const list = out.get(slot.share)
-      if (list) list.push(slot)
-      else out.set(slot.share, [slot])
-    }
-  }
-  writer.number(state.shares.size)
-  for (const share of state.shares.values()) {
-    writer.text(JSON.stringify(share.bound!.binding)).number(share.leftAt)
-    writeLine(
-      writer,
-      [...all(share), ...(out.get(share) ?? [])].sort((a, b) => a.place - b.place),
-    )
-  }
-}
-const readShares = (reader: BytesReader, state: State): void => {
-  reader.list(() => {
-    const share = bindShare(state, JSON.parse(reader.text()) as Binding)
-    share.leftAt = reader.number()
-    readLine(reader, share)
-  })
-}
-
-const writeInbox = (writer: BytesWriter, inbox: InboxState): void => {
-  writer.text(inbox.name).number(inbox.epoch).text(inbox.client).number(inbox.expiry).number(inbox.leftAt)
-  writer.flag(inbox.will !== undefined)
-  if (inbox.will) writer.bytes(inbox.will.record).number(inbox.will.after)
-  // One that is not kept comes back only for the sake of its will.
-  const { persistent } = inbox
-  writer.text(JSON.stringify(persistent ? inbox.bindings.map(({ binding }) => binding) : []))
-  writeLine(writer, persistent ? all(inbox) : [])
-  writeLine(writer, persistent ? inbox.retained : [])
-  const slots = persistent ? [...inbox.slots.values()] : []
-  writer.number(slots.length)
-  for (const slot of slots) {
-    putPointer(writer, slot).number(slot.slot).number(slot.attempt).flag(slot.received).flag(slot.retained)
-    writer.maybe(slot.share?.share).maybe(slot.share?.pattern)
-  }
-  writer.number(persistent ? inbox.incoming.size : 0)
-  if (persistent) for (const [slot, { stored }] of inbox.incoming) putAnswer(writer.number(slot), stored)
-}
-
-const readInbox = (reader: BytesReader, state: State): void => {
-  const inbox = state.inbox(reader.text())
-  inbox.logged = true
-  inbox.epoch = reader.number()
-  inbox.client = reader.text()
-  inbox.expiry = reader.number()
-  inbox.leftAt = reader.number()
-  if (reader.flag()) inbox.will = { record: Buffer.from(reader.bytes()), after: reader.number() }
-  for (const binding of JSON.parse(reader.text()) as Binding[]) bind(state, inbox, { ...binding, retained: 'skip' })
-  readLine(reader, inbox)
-  inbox.addRetained(reader.list(() => takePointer(reader)))
-  reader.list(() => {
-    const slot = readSlot(reader, state)
-    inbox.setSlot(slot)
-  })
-  reader.list(() => inbox.answered(reader.number(), { stored: takeAnswer(reader, state.node) }))
-}
-
-const readSlot = (reader: BytesReader, state: State): SlotState => {
-  const pointer = takePointer(reader)
-  const slot = reader.number()
-  const attempt = reader.number()
-  const received = reader.flag()
-  const retained = reader.flag()
-  const share = reader.maybe()
-  const pattern = reader.maybe()
-  const line = share === undefined ? undefined : state.shares.get(bindingKey(pattern ?? '', share))
-  return { ...pointer, slot, attempt, received, retained, share: line }
 }

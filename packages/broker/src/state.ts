@@ -99,6 +99,9 @@ export class State {
   readonly segmentQueues = new Set<QueueState>()
   epoch = 0
   storedAt: EpochMs = 0
+  /** In recovery: the place of the entry that is read, and what knows already of all below some place. */
+  at = Number.POSITIVE_INFINITY
+  readonly #since = new Map<object, number>()
   /** Told of what readers must not see before it is durable. */
   touch: (what: Touched) => void = ignore
   /** Told of each message that some binding wants. */
@@ -109,6 +112,16 @@ export class State {
   constructor(node: string, bounds: Bounds) {
     this.node = node
     this.bounds = bounds
+  }
+
+  /** This comes from a slice of a snapshot that was made when the log ended there. */
+  isSince(what: object, place: number): void {
+    if (place > 0) this.#since.set(what, place)
+  }
+
+  /** Whether what is read now is new to this one: always, while serving. */
+  applies(what: object): boolean {
+    return this.#since.size === 0 || this.at >= (this.#since.get(what) ?? 0)
   }
 
   putTopic(spec: TopicSpec, place: number): TopicState {
@@ -196,6 +209,8 @@ export class State {
 
   /** Everything was read: what is there is durable, what lies below `first` is gone, and no session lives any more. */
   recovered(first: number, now: EpochMs): void {
+    this.#since.clear()
+    this.at = Number.POSITIVE_INFINITY
     this.forget(first)
     for (const { queues } of this.topics.values()) for (const queue of queues) queue.visible = queue.records.max
     for (const inbox of this.inboxes.values()) inbox.showAll()
@@ -285,7 +300,7 @@ export class State {
 
   toInbox(name: string, place: number, size: number): void {
     const inbox = this.inboxes.get(name)
-    if (!inbox) return
+    if (!inbox || !this.applies(inbox)) return
     inbox.push(place, size, undefined, this.bounds.inboxLength)
     this.touch(inbox)
   }
@@ -317,6 +332,7 @@ export class State {
     if (!targets) return
     this.matched(message, place, size)
     for (const [target, notes] of targets) {
+      if (!this.applies(target)) continue
       target.push(place, size, notes, this.bounds.inboxLength)
       this.touch(target)
     }
