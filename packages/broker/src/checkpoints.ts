@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import type { Clock, Log as Lines } from '@sluice/core'
 import type { FileLayer, OpenFile } from './files.ts'
 import { type Segments, segmentName } from './segments.ts'
@@ -90,12 +91,14 @@ export class Checkpoints {
     try {
       const position = log.end
       const parts: Buffer[] = []
+      let crc = 0
       for (const part of sliceSnapshot(state, () => log.end)) {
         if (parts.length > 0) await new Promise((resolve) => setImmediate(resolve))
         parts.push(part)
+        crc = crc32(part, crc)
       }
       this.#lastBytes = parts.reduce((sum, { length }) => sum + length, 0)
-      return { position, until: log.end, parts: [...parts, sealOf(parts)] }
+      return { position, until: log.end, parts: [...parts, sealOf(crc)] }
     } finally {
       this.#isTaking = false
     }

@@ -1,6 +1,7 @@
 import { cp, mkdtemp, readdir, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import type { Delivered, Receipt } from '@sluice/core'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
@@ -168,7 +169,10 @@ const check = async (steps: readonly Step[], begin: number): Promise<void> => {
   await cp(bench.dir, dir, { recursive: true })
   for (const name of await readdir(dir)) if (!/^\d{20}$/.test(name)) await unlink(join(dir, name))
   const expected = await recovered(bench, dir)
-  await writeFile(join(dir, `snapshot-${segmentName(position)}`), Buffer.concat([...parts, sealOf(parts)]))
+  await writeFile(
+    join(dir, `snapshot-${segmentName(position)}`),
+    Buffer.concat([...parts, sealOf(crc32(Buffer.concat(parts)))]),
+  )
   const found = await recovered(bench, dir)
   await bench.end()
   await rm(dir, { recursive: true })

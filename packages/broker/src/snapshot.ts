@@ -103,9 +103,8 @@ function* slices<T>(of: KindOf, all: Iterable<T>, { end, slice }: Cut, open: () 
 const sliceOf = (of: KindOf, since: number, count: number, written: BytesWriter): Buffer =>
   new BytesWriter(written.length + 32).number(of).number(since).number(count).bytes(written.done()).done()
 
-/** What ends a snapshot of these slices. */
-export const sealOf = (parts: readonly Buffer[]): Buffer =>
-  new BytesWriter().u32(parts.reduce((crc, part) => crc32(part, crc), 0)).done()
+/** What ends a snapshot. @param crc of all its slices */
+export const sealOf = (crc: number): Buffer => new BytesWriter().u32(crc).done()
 
 /** @returns the position that the state belongs to; undefined: not a snapshot, or damaged */
 export const positionOf = (bytes: Buffer): number | undefined => {
