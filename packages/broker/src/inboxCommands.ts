@@ -142,8 +142,8 @@ export class Inboxes {
     const will = open.will && this.#wills.encode(open.will, session.remoteAddress)
     const inbox = known ?? state.inbox(name)
     // In this same turn: what is popped from here on is on its way.
-    if (known) this.#handOutAgain(inbox, holding)
-    else this.#holdVoid(inbox, holding)
+    this.#holdVoid(inbox, holding)
+    this.#handOutAgain(inbox, holding)
     if (inbox.session !== session.id) {
       if (known) this.#wills.cancel(known)
       else this.#wills.back(name, session.client, false)
@@ -162,9 +162,12 @@ export class Inboxes {
     inbox.wake()
   }
 
-  /** What its client holds of an inbox that is gone keeps its number until it is settled: no other message gets that. */
+  /**
+   * What its client holds and the broker has not, of an inbox that is gone or by a pop that was not yet in the file, keeps
+   * its number until it is settled: no other message gets that.
+   */
   #holdVoid(inbox: InboxState, holding: readonly number[]): void {
-    for (const slot of holding.slice(0, SLOTS_MAX)) inbox.setSlot({ ...nowhere, slot })
+    for (const slot of holding.slice(0, SLOTS_MAX)) if (!inbox.slots.has(slot)) inbox.setSlot({ ...nowhere, slot })
   }
 
   /** @throws Fault 'conflict' about 'epoch': it was opened anew, and its new holder keeps it */

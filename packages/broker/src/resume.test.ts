@@ -48,8 +48,12 @@ describe('an inbox that its holder has open still', () => {
     expect(again.map(({ message: { body }, attempt, receipt }) => [String(body), attempt, receipt])).toEqual([
       ['2', 2, second!.receipt],
     ])
-    await resume(epoch, open(60_000, 'farewell'), [first, second, third].map(numberOf))
+    await resume(epoch, open(60_000, 'farewell'), [...[first, second, third].map(numberOf), 77])
     expect((await pop(epoch)).batch.count).toBe(0)
+    // Of a pop that the kill came before.
+    const unknown: Slot = { of: 'inbox', node: '', inbox: 'i', epoch, way: 'out', slot: 77 }
+    const settle: CommandOf<'settle'> = { kind: 'settle', receipts: [unknown], outcome: { kind: 'accept' } }
+    expect((await bench.run<'settle'>(settle)).failed).toEqual([])
     await bench.clock.advance(200_000)
     expect((await bench.settle([first!, second!, third!])).failed).toEqual([])
     expect(bodies(await bench.pop('W'))).toEqual([])
