@@ -130,7 +130,42 @@ describe('a broker that is killed under a gateway', () => {
     expect(textsOf(await polling).at(-1)).toMatch(/meanwhile|after/)
     expect([...subscriber.ends, ...fleeting.ends]).toEqual([])
     expect(await metrics(one.adminPort)).toMatch(/^sluice_link_connections_total 2$/m)
-  })
+  }, 60_000)
+
+  it('loses nothing that was acknowledged, in the middle of it, and subscribers stay', async () => {
+    const socket = `unix:${folder}/broker.sock`
+    await runBroker(socket)
+    const [one, two] = [await gateway(), await gateway()]
+    const subscribers = [await mqtt(one, { ...kept, clientId: 'kept' }), await mqtt(two, { clientId: 'fleeting' })]
+    for (const { client } of subscribers) await client.subscribeAsync('traffic/#', { qos: 1 })
+    // One whose publish is under way is sent away, and publishes it once more.
+    const publisher = await mqtt(two, { ...kept, clientId: 'publisher', reconnectPeriod: 20 })
+    const acknowledged: string[] = []
+    let ends = false
+    const publish = async (name: number): Promise<void> => {
+      for (let n = 0; !ends; n++) {
+        await publisher.client.publishAsync('traffic/x', `${name}.${n}`, { qos: 1 })
+        acknowledged.push(`${name}.${n}`)
+      }
+    }
+    const workers = [1, 2, 3, 4].map(publish)
+    for (let kills = 0; kills < 2; kills++) {
+      const before = acknowledged.length
+      await until(() => acknowledged.length > before + 50)
+      broker.kill('SIGKILL')
+      await broker.exited
+      await runBroker(socket)
+    }
+    const before = acknowledged.length
+    await vi.waitFor(() => expect(acknowledged.length).toBeGreaterThan(before + 50), PATIENCE)
+    ends = true
+    await Promise.all(workers)
+    for (const { received, ends: ended } of subscribers) {
+      const missing = () => acknowledged.filter((text) => !received.some((packet) => textOf(packet) === text))
+      await vi.waitFor(() => expect(missing()).toEqual([]), PATIENCE)
+      expect(ended).toEqual([])
+    }
+  }, 60_000)
 })
 
 describe('two gateways of one broker', () => {
