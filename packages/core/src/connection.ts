@@ -17,9 +17,9 @@ import type {
 const LINGER_MS = 2_000
 
 /** What a client had on its way when it began to wait for its answers has come by then. */
-const QUIET_MS = 50
+const QUIET_MS = 100
 /** Longest that answers are held back for it: a client that does not wait for them talks on. */
-const HOLD_MS = 250
+const HOLD_MS = 500
 
 /** What a conversation may have beside its contract. */
 export interface Leaver {

@@ -545,10 +545,10 @@ describe('a connection', () => {
   it('that ends holds the answers of a client that talks on back until it is quiet, for the farewell', async () => {
     const { client, connection, clock } = await talking()
     client.write('b\nc')
-    await clock.pass(60)
+    await clock.pass(110)
     connection.end(false) // half a request is on its way
     client.write('\n')
-    await clock.pass(40)
+    await clock.pass(90)
     connection.end(false)
     await turns()
     expect(client.read()).toBeNull()
@@ -575,12 +575,12 @@ describe('a connection', () => {
       },
     }))
     client.write('slow\n')
-    for (let at = 0; at < 12; at++) {
+    for (let at = 0; at < 22; at++) {
       client.write(`${at}\n`)
       await clock.pass(25)
       connection.end(false)
     }
-    expect(await taken(client)).toBe(text(0, 12))
+    expect(await taken(client)).toBe(text(0, 22))
     work.open()
     expect(await taken(client)).toBe('slow\nfarewell\n')
   })
@@ -588,7 +588,7 @@ describe('a connection', () => {
   it('that ends looks by itself whether it may', async () => {
     const { client, clock } = await talking()
     client.write('b\n')
-    await clock.pass(500)
+    await clock.pass(750)
     expect(await taken(client)).toBe('b\nfarewell\n')
   })
 

@@ -15,7 +15,7 @@ export interface Said {
   readonly done?: boolean
   readonly bye?: boolean
   readonly error?: string
-  readonly message?: Heard & string
+  readonly message?: Omit<Heard, 'at'> | string
   readonly results?: readonly unknown[]
 }
 export interface Sent {
@@ -28,8 +28,12 @@ export interface Sent {
   readonly error?: string
   readonly code?: number
   readonly message?: string
+  /** Milliseconds, of one that was sent alone. */
+  readonly took?: number
 }
 export interface Heard {
+  /** When it came here, as a time of day in milliseconds. */
+  readonly at: number
   readonly topic: string
   /** base64 */
   readonly body: string
@@ -152,7 +156,7 @@ export class Agent {
     let look = (): void => undefined
     await this.#first(id, 'consume', fields, ({ message }) => {
       if (typeof message !== 'object') return
-      heard.push(message)
+      heard.push({ ...message, at: Date.now() })
       look()
     })
     return {

@@ -1,60 +1,20 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import net from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type RunningGateway, startGateway } from '@sluice/gateway'
 import type { Sent } from './agent.ts'
 import { allSent, type Behaviour, base64, fresh, must, numbered, pause, textOf, until } from './common.ts'
-
-/**
- * An address that outlives the gateways behind it, as that of a load balancer does. What connects while there is none is
- * let in by the next one.
- */
-const startFront = async () => {
-  const sockets = new Set<net.Socket>()
-  const waiting: net.Socket[] = []
-  let behind: number | undefined
-  const join = (client: net.Socket, port: number): void => {
-    const upstream = net.connect(port, '127.0.0.1')
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(from)
-      from.setNoDelay(true)
-      from.on('error', () => to.destroy())
-      from.on('close', () => {
-        sockets.delete(from)
-        to.destroySoon()
-      })
-    }
-    client.pipe(upstream).pipe(client)
-  }
-  const server = net.createServer({ allowHalfOpen: true }, (client) => {
-    if (behind === undefined) waiting.push(client)
-    else join(client, behind)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    /** Undefined: new connections wait. */
-    lead(port: number | undefined): void {
-      behind = port
-      if (port !== undefined) for (const client of waiting.splice(0)) join(client, port)
-    },
-    close(): void {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    },
-  }
-}
+import { Front } from './front.ts'
 
 const ROUNDS = 2
+/** A client in Go may wait three seconds before it tries again. */
+const SLOWEST_MS = 5_000
 
 /** Sends go on while the gateway is drained and replaced, twice. */
-const drained: Behaviour['run'] = async ({ agent, told }) => {
+const drained: Behaviour['run'] = async ({ mate, told }) => {
+  const agent = await mate() // where a process is one client, it knows one name server
   const data = mkdtempSync(path.join(tmpdir(), 'sluice-drain-'))
-  const front = await startFront()
+  const front = await Front.open()
   const start = () => startGateway({ data, listeners: [{ port: 0 }], advertise: `127.0.0.1:${front.port}` })
   let gateway: RunningGateway = await start()
   try {
@@ -75,7 +35,7 @@ const drained: Behaviour['run'] = async ({ agent, told }) => {
     })()
     for (let round = 0; round < ROUNDS; round++) {
       await pause(700)
-      front.lead(undefined)
+      front.lead()
       const began = Date.now()
       const verdict = await gateway.drain({ leavingMs: 0, announceMs: 500, settleMs: 5_000 })
       const { remoting } = verdict.byProtocol
@@ -95,7 +55,11 @@ const drained: Behaviour['run'] = async ({ agent, told }) => {
     const missing = Array.from({ length: count }, (_, n) => `m${n}`).filter((one) => !heard().has(one))
     must(missing.length === 0, () => `${missing.length} of ${count} are lost: ${missing.slice(0, 10)}`)
     await consumer.stop()
-    console.log(`     ${count} sent without an error, ${consumer.heard.length - heard().size} came twice`)
+    const slowest = Math.max(...sent.map(({ took = 0 }) => took))
+    must(slowest < SLOWEST_MS, () => `a send took ${slowest} ms`)
+    console.log(
+      `     ${count} sent without an error, ${consumer.heard.length - heard().size} came twice, the slowest took ${slowest} ms`,
+    )
   } finally {
     front.close()
     await gateway.close()

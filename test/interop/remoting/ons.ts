@@ -39,7 +39,7 @@ interface OnsConsumer extends OnsClient {
 }
 interface Ons {
   readonly Producer: new (options: object) => OnsProducer
-  readonly Consumer: { new (options: object): OnsConsumer; readonly ACTION_RETRY: symbol }
+  readonly Consumer: new (options: object) => OnsConsumer
   readonly Message: new (topic: string, tag: string, body: Buffer) => OnsMessage
 }
 interface Op {
@@ -109,12 +109,18 @@ const send = async (producer: OnsProducer, topic: string, wanted: NonNullable<Op
   }
 }
 
+const timed = async (run: () => Promise<object>): Promise<object> => {
+  const began = performance.now()
+  const result = await run()
+  return { ...result, took: Math.round(performance.now() - began) }
+}
+
 const produce = async (op: Op): Promise<void> => {
   const producer = await producerOf(op)
   const results: object[] = []
   const messages = op.messages ?? []
   if (op.mode === 'async') results.push(...(await Promise.all(messages.map((one) => send(producer, op.topic, one)))))
-  else for (const one of messages) results.push(await send(producer, op.topic, one))
+  else for (const one of messages) results.push(await timed(() => send(producer, op.topic, one)))
   say({ id: op.id, results })
 }
 
@@ -131,11 +137,22 @@ const consume = async (op: Op): Promise<void> => {
   await consumer.ready()
   const expression = op.sql === undefined ? (op.tag ?? '*') : { expressionType: 'SQL92', subString: op.sql }
   consumer.subscribe(topic, expression, async (message) => {
-    const { tags: tag, keys, properties, msgId, bornHost, reconsumeTimes, queueId, queueOffset } = message
+    const {
+      tags: tag,
+      keys,
+      properties,
+      msgId,
+      bornHost,
+      reconsumeTimes,
+      queueId,
+      queueOffset,
+      storeTimestamp,
+    } = message
     const told = { topic: message.topic, body: message.body.toString('base64'), tag, keys, properties, msgId }
-    const where = { bornHost, reconsumeTimes, queueId, queueOffset: Number(queueOffset) }
+    const where = { bornHost, reconsumeTimes, queueId, queueOffset: Number(queueOffset), storeTimestamp }
     say({ id, message: { ...told, ...where } })
-    return reconsumeTimes < fail ? Consumer.ACTION_RETRY : undefined
+    // Its own handler of retries passes an error on and forgets what was returned: ACTION_RETRY works once a message.
+    if (reconsumeTimes < fail) throw new Error('not this time')
   })
   consumers.set(id, consumer)
   say({ id, started: true })

@@ -32,10 +32,10 @@ type wanted struct {
 
 type op struct {
 	Op, Id, Nameserver, Group, Topic, Mode, Of, Tag, Sql, From, Instance, Do, Body string
-	Messages                                                                      []wanted
-	Order, Broadcast, Reply                                                       bool
-	Fail, MaxTimes, DelayLevel, Queues                                            int
-	Timeout                                                                       int64
+	Messages                                                                       []wanted
+	Order, Broadcast, Reply                                                        bool
+	Fail, MaxTimes, DelayLevel, Queues, Count                                      int
+	Timeout, Ms                                                                    int64
 }
 
 var (
@@ -160,6 +160,7 @@ func produce(o op) (interface{}, error) {
 		left.Wait()
 	default:
 		for i, message := range messages {
+			began := time.Now()
 			if o.Mode == "oneway" {
 				err = p.SendOneWay(context.Background(), message)
 				results[i] = map[string]interface{}{}
@@ -172,6 +173,7 @@ func produce(o op) (interface{}, error) {
 			if err != nil {
 				results[i] = failed(err)
 			}
+			results[i]["took"] = time.Since(began).Milliseconds()
 		}
 	}
 	return results, nil
@@ -248,6 +250,36 @@ func consume(o op) error {
 		lock.Unlock()
 	}
 	return err
+}
+
+func pull(o op) (interface{}, error) {
+	c, err := rocketmq.NewPullConsumer(consumer.WithNsResolver(resolver(o.Nameserver)), consumer.WithGroupName(o.Group),
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset), consumer.WithInstance(fmt.Sprintf("%s-%d", o.Id, os.Getpid())))
+	if err != nil {
+		return nil, err
+	}
+	if err = c.Subscribe(o.Topic, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}); err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer c.Shutdown()
+	got := []string{}
+	for end := time.Now().Add(time.Duration(o.Ms) * time.Millisecond); len(got) < o.Count && time.Now().Before(end); {
+		polled, err := c.Poll(context.Background(), time.Second)
+		if consumer.IsNoNewMsgError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range polled.GetMsgList() {
+			got = append(got, string(m.Body))
+		}
+		c.ACK(context.Background(), polled, consumer.ConsumeSuccess)
+	}
+	return got, nil
 }
 
 func reply(o op, m *primitive.MessageExt) bool {
@@ -370,6 +402,8 @@ func run(o op) {
 		results, err = produce(o)
 	case "transact":
 		results, err = transact(o)
+	case "pull":
+		results, err = pull(o)
 	case "request":
 		results, err = request(o)
 	case "admin":

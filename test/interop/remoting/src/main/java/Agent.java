@@ -36,7 +36,8 @@ import org.apache.rocketmq.common.message.MessageExt;
  * produce {id, nameserver, tls?: true, group, topic, mode?: "sync" | "async" | "oneway" | "batch", timeout?: ms (10000),
  *          messages: [{body: base64, tag?, keys?: text, properties?: {}, delayLevel?, delayMs?, deliverAt?: ms,
  *                      shard?: text (all of a shard into one queue)}]}
- *      -> {id, results: [{msgId, offsetMsgId, status, queueId, queueOffset} | {error: class, code?, message} | {} (oneway)]}
+ *      -> {id, results: [{msgId, offsetMsgId, status, queueId, queueOffset} | {error: class, code?, message} | {} (oneway)]},
+ *         each with `took`, in ms, where it was sent alone
  *         The producer of (nameserver, group) stays for the next one.
  * consume {id, nameserver, tls?: true, group, topic, tag?: expression ("*"), from?: "first" | "last" ("last"), count?: 0 (no end),
  *          order?: true, threads?: number, broadcast?: true, fail?: times that each message is answered "later",
@@ -164,6 +165,11 @@ public final class Agent {
     }
 
     private static JSONObject one(DefaultMQProducer producer, Message message, String shard, String mode, int timeout) {
+        long began = System.nanoTime();
+        return sent(producer, message, shard, mode, timeout).fluentPut("took", (System.nanoTime() - began) / 1_000_000);
+    }
+
+    private static JSONObject sent(DefaultMQProducer producer, Message message, String shard, String mode, int timeout) {
         try {
             if ("oneway".equals(mode)) {
                 producer.sendOneway(message);
