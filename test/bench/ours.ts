@@ -28,15 +28,23 @@ export interface OursOptions {
   readonly data: string
   /** Further settings, `key.path=value`. */
   readonly set?: readonly string[]
+  /** A module that is loaded before ours. */
+  readonly preload?: string
 }
 
-const started = (stage: Stage, args: readonly string[], settings: readonly string[]): Promise<Server> => {
+const started = (
+  stage: Stage,
+  args: readonly string[],
+  settings: readonly string[],
+  preload?: string,
+): Promise<Server> => {
   const profile = process.env.BENCH_PROFILE
   return stage.server({
     command: process.execPath,
     args: [
       '--conditions=@sluice/source',
       ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`, '--cpu-prof-interval=500'] : []),
+      ...(preload ? ['--import', preload] : []),
       main,
       ...args,
       ...settings.flatMap((one) => ['--set', one]),
@@ -58,7 +66,7 @@ export const oursBroker = async (
 }
 
 /** `sluice start` with the embedded broker and all protocols on one port. `BENCH_PROFILE=FOLDER` leaves a CPU profile there. */
-export const ours = async (stage: Stage, { flush, data, set = [] }: OursOptions): Promise<Ours> => {
+export const ours = async (stage: Stage, { flush, data, set = [], preload }: OursOptions): Promise<Ours> => {
   const profile = process.env.BENCH_PROFILE
   const settings = [
     'listeners=[{port: 0}]',
@@ -71,7 +79,7 @@ export const ours = async (stage: Stage, { flush, data, set = [] }: OursOptions)
     'drain.settleMs=1000',
     ...set,
   ]
-  const server = await started(stage, ['start', '--quiet'], settings)
+  const server = await started(stage, ['start', '--quiet'], settings, preload)
   const port = readyOf(server.readyLine)?.listeners?.[0]?.port
   if (port === undefined) throw new Error(`no port in ${server.readyLine}`)
   return { ...server, port, profile }

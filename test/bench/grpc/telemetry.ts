@@ -1,9 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import { asking } from '../../../protocols/grpc/test/harness.ts'
 import { RawClient } from '../../../protocols/grpc/test/raw.ts'
+import { reportOf } from './collect.ts'
 
 /** Telemetry streams, each on a connection of its own, opened and closed again in rounds; then polls that wait. */
 interface Options {
@@ -98,6 +99,16 @@ const cpuMs = (): number => {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
+/** In use after a collection. */
+const usedKiB = async (): Promise<number> => {
+  const file = reportOf(options.pid)
+  process.kill(options.pid, 'SIGUSR2')
+  while (!existsSync(file)) await settled(20)
+  const used = Number(readFileSync(file, 'utf8'))
+  rmSync(file)
+  return used
+}
+
 const whole = async (): Promise<void> => {
   setTimeout(() => {
     console.error(`not over in ${options.boundMs} ms`)
@@ -112,18 +123,25 @@ const whole = async (): Promise<void> => {
   await order('close', 0)
   await settled(settleMs)
   const before = rssKiB()
+  const idle = await usedKiB()
   const each: number[] = []
+  const used: number[] = []
   for (let round = 0; round < rounds; round++) {
     await order('open', count)
     await settled(settleMs)
     each.push((rssKiB() - before) / count)
+    if (round === 0 || round === rounds - 1) used.push(((await usedKiB()) - idle) / count)
     console.log(`round ${round + 1}: ${each[round]!.toFixed(1)} KiB a client`)
     await order('close', 0)
     await settled(settleMs)
   }
-  const [first, last] = [each[0], each.at(-1)]
-  const streams = first !== undefined &&
-    last !== undefined && { kibEach: first, kibEachLast: last, grewKib: last - first }
+  const streams = rounds > 0 && {
+    kibEach: each[0],
+    kibEachLast: each.at(-1),
+    grewKib: each.at(-1)! - each[0]!,
+    usedEach: used[0],
+    usedGrew: used.at(-1)! / used[0]!,
+  }
   let pollCpuPercent: number | undefined
   if (polls > 0) {
     await order('poll', polls)
