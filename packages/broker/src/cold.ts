@@ -14,6 +14,8 @@ const nothing = Buffer.alloc(0)
 
 /** Bytes after which those who read rest. */
 const SHARE = 96 * 1024
+/** So many that wait are no longer to be kept waiting for the disk. */
+const CROWD = 32
 /** Turns of the loop that they rest: a message that is written, made durable and handed on takes about as many. */
 const REST = 6
 
@@ -39,6 +41,7 @@ export class ColdReads {
   /** What was read last, and the position of its first byte. */
   #window: Buffer = nothing
   #from = 0
+  #waiting = 0
   /** Bytes since the last rest. */
   #read = 0
 
@@ -48,6 +51,7 @@ export class ColdReads {
 
   /** In the order of the pointers; undefined where one cannot be read, which is logged and counted. */
   read(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
+    this.#waiting++
     const reading = this.#last.then(() => this.#readAll(pointers))
     this.#last = reading.then(this.#rest, this.#rest)
     return reading
@@ -62,11 +66,12 @@ export class ColdReads {
   readonly #rest = async (): Promise<void> => {
     if (this.#read < SHARE) return
     this.#read = 0
-    await this.#parts.log.done().catch(ignore)
+    if (this.#waiting < CROWD) await this.#parts.log.done().catch(ignore)
     for (let turns = REST; turns > 0; turns--) await turn()
   }
 
   async #readAll(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
+    this.#waiting--
     if (this.#parts.segments.isClosed) throw new Fault('unavailable', 'the broker is closed')
     const order = pointers.map(({ place, size }, index) => ({ place, size, index })).sort((a, b) => a.place - b.place)
     const records: (Buffer | undefined)[] = new Array(pointers.length)
