@@ -100,7 +100,7 @@ const popTogether = async (bench: Bench): Promise<void> => {
   const slow = await consumers.join({ holdMs: SLOW_MS, threads: 4 })
   for (let wave = 0; wave < waves; wave++) {
     const next = await consumers.join()
-    await Promise.all([send(bench, topic, (wave * total) / waves, total / waves), pause(500)])
+    await Promise.all([send(bench, topic, (wave * total) / waves, total / waves), pause(full ? 2_000 : 500)])
     await oldest.stop()
     oldest = next
   }
