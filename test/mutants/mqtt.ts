@@ -211,8 +211,8 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'PUBREC before the store',
     'publishes.ts',
-    'const reasonCode = await this.#offer(message, 2, inbox, this.#slot(messageId))',
-    'const reasonCode = SUCCESS; void this.#offer(message, 2, inbox, this.#slot(messageId)).catch(ignore)',
+    'if (Fault.is(message)) throw message\n      const reasonCode = await this.#offer(message, 2, inbox, this.#slot(messageId))',
+    'const reasonCode = SUCCESS\n      if (!Fault.is(message)) void this.#offer(message, 2, inbox, this.#slot(messageId)).catch(ignore)',
     '5.0: what may not be published is acknowledged or refused, and goes nowhere',
   ],
   [
