@@ -8,11 +8,16 @@ export const PING_MS: Ms = 5_000
 export const SILENT_MS: Ms = 20_000
 /** How long the last words may take. */
 const LINGER_MS: Ms = 2_000
-/** Bytes that the other end may leave untaken before nothing more is read from it. */
-const BACKLOG_MAX = 64 * 1024 * 1024
+/** How long the other end may take nothing at all while something waits for it. */
+export const STALLED_MS: Ms = 60_000
 
 export interface ChannelOptions {
   readonly clock: Clock
+  /**
+   * Bytes that the other end may leave untaken before nothing more is read from it. Absent: it is read always. One end
+   * must, or both could wait for each other.
+   */
+  readonly backlogBytes?: number
   /** @throws Fault: the other end does not keep to the protocol, and the channel ends */
   received(frame: Frame): void
   /** Once. `why`: what it ended by, where that was no end as agreed. */
@@ -36,7 +41,11 @@ export class Channel {
   readonly #writer = new Writer()
   readonly #decoder = new FrameDecoder()
   readonly #stop: () => void
+  readonly #backlogBytes: number
   #heard: EpochMs
+  /** When the other end's system last took something, and how many bytes it had by then. */
+  #progressed: EpochMs
+  #taken = 0
   #scheduled = false
   /** The socket has what it can hold; it tells when it wants more. */
   #full = false
@@ -49,7 +58,8 @@ export class Channel {
   constructor(socket: Duplex, options: ChannelOptions) {
     this.#socket = socket
     this.#options = options
-    this.#heard = options.clock.now()
+    this.#heard = this.#progressed = options.clock.now()
+    this.#backlogBytes = options.backlogBytes ?? Number.POSITIVE_INFINITY
     this.#stop = options.clock.every(PING_MS, () => this.#tick())
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     socket.on('drain', () => {
@@ -117,7 +127,7 @@ export class Channel {
   }
 
   #throttle(): void {
-    const pause = this.#held || this.backlog > BACKLOG_MAX
+    const pause = this.#held || this.backlog > this.#backlogBytes
     if (pause === this.#paused) return
     this.#paused = pause
     if (pause) this.#socket.pause()
@@ -170,10 +180,15 @@ export class Channel {
   }
 
   #tick(): void {
+    const now = this.#options.clock.now()
     // What is not read on purpose is no silence.
-    if (this.#paused) this.#heard = this.#options.clock.now()
-    if (this.#options.clock.now() - this.#heard > SILENT_MS)
-      return this.destroy(new Fault('unavailable', `link: silent for ${SILENT_MS} ms`))
+    if (this.#paused) this.#heard = now
+    if (now - this.#heard > SILENT_MS) return this.destroy(new Fault('unavailable', `link: silent for ${SILENT_MS} ms`))
+    const taken = this.counts.bytesOut - this.#socket.writableLength
+    if (taken !== this.#taken || this.backlog === 0) this.#progressed = now
+    this.#taken = taken
+    if (now - this.#progressed > STALLED_MS)
+      return this.destroy(new Fault('unavailable', `link: nothing taken for ${STALLED_MS} ms`))
     if (!this.#ended && this.#trusted) this.say(frame.ping)
   }
 

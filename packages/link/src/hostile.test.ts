@@ -151,6 +151,32 @@ describe('a broker’s link, to a gateway gone mad', () => {
   })
 })
 
+describe('a gateway that takes nothing', () => {
+  it('is read no further, and given up after a minute', async () => {
+    rig = new Rig({ secret: SECRET })
+    const wire = await greeted()
+    rig.backend.answers = () => ({ answer: Buffer.alloc(8 * 1024 * 1024) })
+    wire.socket.pause()
+    const command = (id: number) => Buffer.concat([head(frame.command, ask.length).fill(id, 8), ask])
+    // Session 1, no flags, no time left, in the form of any command: { kind: 'members' }.
+    const value = bytesOf(0, 0, { kind: 'members' }).subarray(9)
+    const ask = Buffer.concat([Buffer.from([1, 0, 0, 0]), value])
+    wire.write(session)
+    for (let id = 1; id <= 20; id++) {
+      wire.write(command(id))
+      await turns(2)
+    }
+    const read = rig.backend.calls.length
+    expect(read).toBeGreaterThanOrEqual(8)
+    expect(read).toBeLessThan(12)
+    await rig.pass(50_000)
+    expect(rig.server!.stats().connected).toBe(1)
+    await rig.pass(20_000)
+    expect(rig.server!.stats().connected).toBe(0)
+    expect(rig.lines.at(-1)).toMatchObject({ fields: { reason: 'link: nothing taken for 60000 ms' } })
+  })
+})
+
 describe('a gateway’s link, to a broker gone mad', () => {
   it.each([
     ['an answer to nothing', bytesOf(frame.reply, 77)],

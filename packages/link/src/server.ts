@@ -40,6 +40,8 @@ export interface LinkServerStats {
 const GRACE_MS: Ms = 30_000
 const HANDSHAKE_MS: Ms = 5_000
 const FINISH_MS: Ms = 5_000
+/** Bytes that a gateway may leave untaken before no more of its commands are read. */
+const BACKLOG_MAX = 64 * 1024 * 1024
 const STRANGERS_MAX = 64
 const GATEWAYS_MAX = 256
 
@@ -89,6 +91,7 @@ export class BackendServer {
     let serving: Serving | undefined
     const channel = new Channel(socket, {
       clock,
+      backlogBytes: BACKLOG_MAX,
       received: (one) => {
         if (serving) serving.received(one)
         else serving = this.#greeted(channel, one, brokerNonce)
