@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import type { Clock, Log as Lines } from '@sluice/core'
 import type { FileLayer, OpenFile } from './files.ts'
 import { type Segments, segmentName } from './segments.ts'
-import { openSidecar, writeSidecar } from './sidecar.ts'
+import { openSidecar, sliceSidecar, stretchesOf } from './sidecar.ts'
 import { positionOf, sealOf, sliceSnapshot } from './snapshot.ts'
 import type { State } from './state.ts'
 
@@ -16,6 +16,11 @@ export interface Checkpoint {
   /** It may speak of what lies below this: it counts only once the log is durable up to there. */
   readonly until: number
   readonly parts: readonly Buffer[]
+}
+
+export interface TakenSidecar {
+  readonly start: number
+  readonly parts: Iterable<Buffer>
 }
 
 /** A snapshot as it is found. */
@@ -90,13 +95,13 @@ export class Checkpoints {
     this.#isTaking = true
     try {
       const position = log.end
-      const parts: Buffer[] = []
       let crc = 0
-      for (const part of sliceSnapshot(state, () => log.end)) {
-        if (parts.length > 0) await new Promise((resolve) => setImmediate(resolve))
-        parts.push(part)
-        crc = crc32(part, crc)
-      }
+      const parts = await madeOf(
+        sliceSnapshot(state, () => log.end),
+        (part) => {
+          crc = crc32(part, crc)
+        },
+      )
       this.#lastBytes = parts.reduce((sum, { length }) => sum + length, 0)
       return { position, until: log.end, parts: [...parts, sealOf(crc)] }
     } finally {
@@ -104,12 +109,13 @@ export class Checkpoints {
     }
   }
 
-  takeSidecar(state: State, end: number, start = this.#segments.list.at(-1)!.start): { start: number; bytes: Buffer } {
-    return { start, bytes: writeSidecar(state.segmentQueues, { start, end, newest: this.#clock.now() }) }
+  takeSidecar(state: State, end: number, start = this.#segments.list.at(-1)!.start): TakenSidecar {
+    return { start, parts: sliceSidecar(stretchesOf(state.segmentQueues), { start, end, newest: this.#clock.now() }) }
   }
 
-  async saveSidecar({ start, bytes }: { start: number; bytes: Buffer }): Promise<void> {
-    await this.#save(sidecarName(start), [bytes])
+  /** Its parts are made now, and others run between them. */
+  async saveSidecar({ start, parts }: TakenSidecar): Promise<void> {
+    await this.#save(sidecarName(start), await madeOf(parts))
   }
 
   /** One after the other. The log must be durable by now up to where it speaks of. */
@@ -172,6 +178,18 @@ export class Checkpoints {
     }
   }
 }
+
+/** All parts; the first is made at once, and others run before each further one. */
+const madeOf = async (parts: Iterable<Buffer>, made: (part: Buffer) => void = ignore): Promise<readonly Buffer[]> => {
+  const all: Buffer[] = []
+  for (const part of parts) {
+    all.push(part)
+    made(part)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return all
+}
+const ignore = () => undefined
 
 const sidecarName = (start: number): string => `${segmentName(start)}.index`
 const keysName = (start: number): string => `${segmentName(start)}.keys`

@@ -16,6 +16,8 @@ const PLACE_BITS = 0x1fffff
 const FLAGS_SHIFT = 24
 const LOW = 2 ** 32
 
+const none: ReadonlyMap<number, readonly number[]> = new Map()
+
 /**
  * Where the messages of one queue are: 16 bytes a message, in chunks of 4,096, the first of which grows.
  * Offsets run without a hole from `min` to `max` (exclusive); an offset whose record could not be recovered is flagged lost.
@@ -24,15 +26,14 @@ export class QueueIndex {
   #chunks: Uint32Array[] = []
   /** Offset of the first chunk's first slot: a multiple of CHUNK. */
   #base = 0
-  /** The offsets of each priority above 0 that is in the queue, ascending. */
-  readonly levels = new Map<number, number[]>()
+  #levels: Map<number, number[]> | undefined
   min = 0
   max = 0
 
   /** Begins elsewhere than at 0. Only while it is empty. */
   startAt(offset: number): void {
     this.#chunks = []
-    this.levels.clear()
+    this.#levels = undefined
     this.#base = Math.floor(offset / CHUNK) * CHUNK
     this.min = this.max = offset
   }
@@ -64,9 +65,15 @@ export class QueueIndex {
   }
 
   #addLevel(level: number, offset: number): void {
-    const offsets = this.levels.get(level)
+    this.#levels ??= new Map()
+    const offsets = this.#levels.get(level)
     if (offsets) offsets.push(offset)
-    else this.levels.set(level, [offset])
+    else this.#levels.set(level, [offset])
+  }
+
+  /** The offsets of each priority above 0 that is in the queue, ascending. */
+  get levels(): ReadonlyMap<number, readonly number[]> {
+    return this.#levels ?? none
   }
 
   /** The first offset of this priority from `from` on; −1: there is none. */
@@ -142,9 +149,9 @@ export class QueueIndex {
     if (whole <= 0) return
     this.#chunks.splice(0, whole)
     this.#base += whole * CHUNK
-    for (const [level, offsets] of this.levels) {
+    for (const [level, offsets] of this.#levels ?? []) {
       const kept = offsets.findIndex((offset) => offset >= this.#base)
-      if (kept < 0) this.levels.delete(level)
+      if (kept < 0) this.#levels?.delete(level)
       else offsets.splice(0, kept)
     }
   }

@@ -21,24 +21,57 @@ export interface Sidecar {
   readonly newest: number
 }
 
-export const writeSidecar = (queues: Iterable<QueueState>, { start, end, newest }: Sidecar): Buffer => {
-  const writer = new BytesWriter(64 * 1024).u32(SIDECAR).number(VERSION).number(start).number(end).number(newest)
-  const list = [...queues].filter(({ segmentFrom }) => segmentFrom >= 0)
-  writer.number(list.length)
-  for (const { topic, queue, records, segmentFrom } of list) {
-    const first = Math.max(segmentFrom, records.min)
-    const length = (records.max - first) * BYTES
-    writer.text(topic.spec.topic).number(queue.index).number(first).number(length)
-    let at = writer.reserve(length)
-    const { raw } = writer
-    for (let offset = first; offset < records.max; offset++) {
-      at = raw.writeUInt32BE(Math.max(0, records.place(offset) - start), at)
-      at = raw.writeUInt32BE(records.size(offset), at)
-      at = raw.writeInt32BE(records.tag(offset), at)
-      at = raw.writeUInt8(records.flags(offset), at)
-    }
+/** Part of a queue. */
+interface Stretch {
+  readonly queue: QueueState
+  readonly from: number
+  readonly to: number
+}
+
+/** What stands in queues of the segment that ends now. */
+export const stretchesOf = (queues: Iterable<QueueState>): readonly Stretch[] => {
+  const stretches: Stretch[] = []
+  for (const queue of queues)
+    if (queue.segmentFrom >= 0) stretches.push({ queue, from: queue.segmentFrom, to: queue.records.max })
+  return stretches
+}
+
+/** Bytes after which others run. */
+const SLICE = 64 * 1024
+
+/** The parts of the file, each made when it is asked for: what stands in queues does not change. */
+export function* sliceSidecar(stretches: readonly Stretch[], { start, end, newest }: Sidecar): Generator<Buffer, void> {
+  let writer = new BytesWriter(SLICE * 2).u32(SIDECAR).number(VERSION).number(start).number(end).number(newest)
+  writer.number(stretches.length)
+  let crc = 0
+  for (const stretch of stretches) {
+    putStretch(writer, stretch, start)
+    if (writer.length < SLICE) continue
+    crc = crc32(writer.done(), crc)
+    yield writer.done()
+    writer = new BytesWriter(SLICE * 2)
   }
-  return writer.u32(crc32(writer.done())).done()
+  crc = crc32(writer.done(), crc)
+  yield writer.u32(crc).done()
+}
+
+/** Whatever a retention has taken away meanwhile is left out. */
+const putStretch = (
+  writer: BytesWriter,
+  { queue: { topic, queue, records }, from, to }: Stretch,
+  start: number,
+): void => {
+  const first = Math.min(Math.max(from, records.min), to)
+  const length = (to - first) * BYTES
+  writer.text(topic.spec.topic).number(queue.index).number(first).number(length)
+  let at = writer.reserve(length)
+  const { raw } = writer
+  for (let offset = first; offset < to; offset++) {
+    at = raw.writeUInt32BE(Math.max(0, records.place(offset) - start), at)
+    at = raw.writeUInt32BE(records.size(offset), at)
+    at = raw.writeInt32BE(records.tag(offset), at)
+    at = raw.writeUInt8(records.flags(offset), at)
+  }
 }
 
 /** Undefined: not a sidecar of this segment, or damaged. */
