@@ -158,7 +158,7 @@ describe('a stream', () => {
     house.gateway.hold('heartbeat')
     const settings = { settings: { client_type: 'PRODUCER', publishing: { topics: [] } } }
     const telemetry = client.ask('Telemetry', settings, true)
-    const chatter = frame('DATA', 0, telemetry.id, Buffer.alloc(16_384))
+    const chatter = frame('DATA', 0, telemetry.id, Buffer.concat([Buffer.alloc(1), u32(16_379), Buffer.alloc(16_379)]))
     for (let sent = 0; sent <= 1024 * 1024; sent += 16_384) client.write(chatter)
     await expect(telemetry.answer).rejects.toThrow('reset')
     expect(of(client, telemetry.id, 'RST_STREAM')[0]!.payload.readUInt32BE(0)).toBe(3)

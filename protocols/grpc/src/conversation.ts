@@ -288,7 +288,8 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     const { frameMs, stallMs } = this.#hall.gateway.limits
     for (const { exchange } of this.streams.values()) {
       if (exchange.deadline <= now) exchange.refuse(grpcStatus.DEADLINE_EXCEEDED, 'deadline exceeded')
-      const slow = exchange.asking && !exchange.method.lasting && now - exchange.since > frameMs
+      const quiet = exchange.method.lasting ? !exchange.heard : exchange.asking
+      const slow = quiet && now - exchange.since > frameMs
       const stalled = exchange.stalledSince !== undefined && now - exchange.stalledSince > stallMs
       if (slow || stalled) exchange.cancel()
     }

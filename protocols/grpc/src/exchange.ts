@@ -4,6 +4,10 @@ import { Messages, type Packed, PREFIX_BYTES, unpack } from './messages.ts'
 import { type Channel, type Ending, grpcStatus, type Method, type Opening, type Place } from './method.ts'
 import { deadlineOf } from './timeouts.ts'
 
+const ONE_MESSAGE = 'a request of one message'
+/** Messages of a stream that may wait until those before them are answered. */
+const AHEAD = 1_024
+
 /**
  * One call, or a stream that lasts as long as its client. Work until its stream is closed, that is until the answer has
  * left, but for polls that wait and for those that last.
@@ -14,6 +18,8 @@ export class Exchange {
   readonly since: EpochMs
   /** The client's; Infinity: none that matters. */
   readonly deadline: EpochMs
+  /** Whether it has said a whole message. */
+  heard = false
   /** Set while the answer waits for the peer to take some of it. */
   stalledSince: EpochMs | undefined
   /** Ends our half of a stream that lasts. */
@@ -98,8 +104,11 @@ export class Exchange {
   }
 
   readonly #push = (message: Packed): void => {
-    this.#queue.push(message)
-    if (!this.method.reads) return
+    if (this.#finished) return
+    this.heard = true
+    const ahead = this.#queue.push(message)
+    if (!this.method.reads) return ahead > 1 ? this.refuse(grpcStatus.UNIMPLEMENTED, ONE_MESSAGE) : undefined
+    if (ahead > AHEAD) return this.refuse(grpcStatus.RESOURCE_EXHAUSTED, 'too many messages that are not answered')
     this.#channel.flow(false)
     this.#wake?.()
   }
@@ -111,7 +120,7 @@ export class Exchange {
     if (this.method.reads) return this.#wake?.()
     const [message, ...more] = this.#queue
     if (!message || more.length > 0 || this.#messages.held > 0) {
-      return this.refuse(grpcStatus.UNIMPLEMENTED, 'a request of one message')
+      return this.refuse(grpcStatus.UNIMPLEMENTED, ONE_MESSAGE)
     }
     if (message.compressed) void this.#decoded(message).then((request) => this.#serve(request))
     else this.#serve(this.#decode(message.bytes))

@@ -1,3 +1,5 @@
+import v8 from 'node:v8'
+import vm from 'node:vm'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { Fault } from '@sluice/core'
 import fc from 'fast-check'
@@ -12,18 +14,26 @@ const prefixed = ({ compressed, bytes }: Packed): Buffer => {
   return Buffer.concat([head, bytes])
 }
 const some = fc.array(
-  fc.record({ compressed: fc.boolean(), bytes: fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array)) }),
+  fc.record({
+    compressed: fc.boolean(),
+    bytes: fc
+      .oneof(
+        fc.uint8Array({ maxLength: 30 }),
+        fc.constantFrom(0, 1_023, 1_024, 2_500).map((size) => Buffer.alloc(size, 7)),
+      )
+      .map((array) => Buffer.from(array)),
+  }),
   { maxLength: 4 },
 )
 
 describe('messages', () => {
   it('come out however their bytes are cut', () => {
     fc.assert(
-      fc.property(some, fc.array(fc.nat(200), { maxLength: 8 }), (packed, cuts) => {
+      fc.property(some, fc.array(fc.nat(10_000), { maxLength: 12 }), (packed, cuts) => {
         const whole = Buffer.concat(packed.map(prefixed))
         const places = [0, ...cuts.map((cut) => cut % (whole.length + 1)), whole.length].sort((a, b) => a - b)
         const seen: Packed[] = []
-        const messages = new Messages(100)
+        const messages = new Messages(2_500)
         for (let at = 1; at < places.length; at++)
           messages.add(whole.subarray(places[at - 1], places[at]), (one) => seen.push(one))
         expect(seen).toEqual(packed)
@@ -31,6 +41,26 @@ describe('messages', () => {
       }),
       runs,
     )
+  })
+
+  it('keep their own bytes of what they came with, however little that is', () => {
+    v8.setFlagsFromString('--expose-gc')
+    const collect = vm.runInNewContext('gc') as () => void
+    const messages = new Messages(2 ** 20)
+    const seen: Packed[] = []
+    const body = Buffer.alloc(2 ** 18, 7)
+    const head = prefixed({ compressed: false, bytes: body }).subarray(0, 5)
+    collect()
+    const before = process.memoryUsage()
+    // A byte of each of them is meant, as in a DATA frame that is all padding.
+    for (const byte of [...head, ...body.subarray(1)])
+      messages.add(Buffer.alloc(265, byte).subarray(9, 10), () => undefined)
+    collect()
+    const after = process.memoryUsage()
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(2 ** 21)
+    expect(after.heapUsed - before.heapUsed).toBeLessThan(2 ** 23)
+    messages.add(body.subarray(0, 1), (one) => seen.push(one))
+    expect(seen[0]?.bytes.equals(body)).toBe(true)
   })
 
   it('are refused as soon as they announce too much, or begin with what is no flag', () => {

@@ -3,11 +3,16 @@ import { gunzip, inflate } from 'node:zlib'
 import { Fault } from '@sluice/core'
 
 export const PREFIX_BYTES = 5
+/** Smaller chunks are copied together: each would keep all that it was read with, and a hundred bytes for itself. */
+const SMALL_BYTES = 1_024
+const SLAB_BYTES = 16_384
 
 export interface Packed {
   readonly compressed: boolean
   readonly bytes: Buffer
 }
+
+const NOTHING = Buffer.alloc(0)
 
 /**
  * Messages out of the bytes of a stream, cut anywhere.
@@ -20,6 +25,11 @@ export class Messages {
   #wanted = PREFIX_BYTES
   /** Bytes of a message that is not complete. */
   held = 0
+  /** Where small chunks go. */
+  #slab: Buffer = NOTHING
+  #used = 0
+  /** Where the last part begins in the slab; undefined: it is not there. */
+  #run: number | undefined
 
   /** `max`: bytes of one message. */
   constructor(max: number) {
@@ -30,8 +40,7 @@ export class Messages {
   add(chunk: Buffer, emit: (message: Packed) => void): void {
     let bytes = chunk
     if (this.held > 0) {
-      this.#parts.push(chunk)
-      this.held += chunk.length
+      this.#keep(chunk)
       if (this.held < this.#wanted) return
       bytes = Buffer.concat(this.#parts, this.held)
     }
@@ -44,9 +53,37 @@ export class Messages {
       at += wanted
       wanted = PREFIX_BYTES
     }
-    this.held = bytes.length - at
-    this.#parts = this.held > 0 ? [bytes.subarray(at)] : []
     this.#wanted = wanted
+    if (this.held > 0) this.#forget()
+    if (bytes.length > at) this.#keep(bytes.subarray(at))
+  }
+
+  #keep(chunk: Buffer): void {
+    this.held += chunk.length
+    if (chunk.length >= SMALL_BYTES) {
+      this.#parts.push(chunk)
+      this.#run = undefined
+      return
+    }
+    if (this.#slab.length - this.#used < chunk.length) {
+      this.#slab = Buffer.allocUnsafeSlow(Math.min(SLAB_BYTES, Math.max(64, 2 * this.held)))
+      this.#used = 0
+      this.#run = undefined
+    }
+    if (this.#run === undefined) {
+      this.#run = this.#used
+      this.#parts.push(NOTHING)
+    }
+    this.#used += chunk.copy(this.#slab, this.#used)
+    this.#parts[this.#parts.length - 1] = this.#slab.subarray(this.#run, this.#used)
+  }
+
+  #forget(): void {
+    this.held = 0
+    this.#parts = []
+    this.#slab = NOTHING
+    this.#used = 0
+    this.#run = undefined
   }
 
   #lengthOf(bytes: Buffer, at: number): number {
