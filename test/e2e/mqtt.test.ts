@@ -77,6 +77,11 @@ for (const protocolVersion of [4, 5] as const) {
       expect(new Set(subscriber.received.map(({ packet }) => packet.qos))).toEqual(new Set([qos]))
     })
 
+    it('takes as many at once as a client likes to send, without its counting them', async () => {
+      const { mqtt } = await open({ protocolVersion })
+      await Promise.all(upTo(5_000).map((text) => mqtt.publishAsync(`flood-${protocolVersion}`, text, { qos: 1 })))
+    })
+
     it('loses nothing as a subscriber of QoS 0 begins to ask for more', async () => {
       const subscriber = await open({ protocolVersion })
       const topic = `more-${protocolVersion}`

@@ -37,7 +37,7 @@ describe('CONNECT', () => {
       reasonCode: 0,
       properties: {
         sessionExpiryInterval: 7 * 24 * 3600,
-        receiveMaximum: 256,
+        receiveMaximum: 1024,
         maximumPacketSize: gateway.limits.frameBytes,
         topicAliasMaximum: 16,
       },

@@ -3,7 +3,10 @@ import { checkOptions, type Limits, type Ms, type OptionKinds } from '@sluice/co
 export interface MqttOptions {
   /** Whether `$share` is served. Default true; false for a broker behind that takes no shares. */
   readonly sharedSubscriptions?: boolean
-  /** Unfinished QoS 1 and 2 publishes of a client, 1 to 65535; default 256, never above `limits.inflight`. */
+  /**
+   * Unfinished QoS 1 and 2 publishes of a client, 1 to 65535; default `limits.inflight`, and never above it: so many of a
+   * connection are worked on, what comes beyond waits. Clients that publish without counting (MQTT.js) are not ended for it.
+   */
   readonly receiveMaximum?: number
   /** Topic aliases of a client, 0 to 65535; default 16. */
   readonly topicAliasMaximum?: number
@@ -54,7 +57,7 @@ export const checkMqttOptions = (options: MqttOptions): MqttOptions => checkOpti
 
 export const toSettings = (options: MqttOptions, limits: Limits): Settings => ({
   sharedSubscriptions: options.sharedSubscriptions ?? true,
-  receiveMaximum: Math.min(options.receiveMaximum ?? 256, limits.inflight),
+  receiveMaximum: Math.min(options.receiveMaximum ?? limits.inflight, limits.inflight),
   topicAliasMaximum: options.topicAliasMaximum ?? 16,
   sessionExpiryMax: options.sessionExpiryMax ?? 7 * 24 * 3600,
   keepAliveMax: options.keepAliveMax,
