@@ -262,7 +262,7 @@ describe('a drain', () => {
     { version: 475, language: 'JAVA', last: response.flowControl, closesItself: true },
     { version: 409, language: 'JAVA', last: response.flowControl, closesItself: true },
     { version: 399, language: 'JAVA', last: response.pullNotFound, closesItself: true },
-    { version: 121, language: 'JAVA', last: response.pullNotFound, closesItself: false },
+    { version: 121, language: 'JAVA', last: response.pullNotFound, closesItself: true },
     { version: 317, language: 'GO', last: response.systemBusy, closesItself: false },
     { version: 479, language: 'CPP', last: response.pullNotFound, closesItself: false },
   ])('serves $language $version as before, and lets it go with its pulls answered', async (as) => {

@@ -24,8 +24,5 @@ export const lastPullAnswer = ({ language, version: its }: Client): number => {
 /** 4.9.8, and from 5.1.0 on. */
 const knowsFlowControl = (its: number): boolean => its >= 433 || (its >= 409 && its < 413)
 
-/** 4.1.0. Clients in other languages that say JAVA say older ones. */
-const JAVA_ITSELF = 233
-
-export const lastWord = ({ language, version: its }: Client): Frame | undefined =>
-  language === 'JAVA' && its >= JAVA_ITSELF ? closeYourself : undefined
+/** Also ali-ons, which says JAVA: it reads this together with its last answer, before it has sent anything more. */
+export const lastWord = ({ language }: Client): Frame | undefined => (language === 'JAVA' ? closeYourself : undefined)

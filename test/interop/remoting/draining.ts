@@ -7,8 +7,8 @@ import { allSent, type Behaviour, base64, fresh, must, numbered, pause, textOf, 
 import { Front } from './front.ts'
 
 const ROUNDS = 2
-/** A client in Go may wait three seconds before it tries again. */
-const SLOWEST_MS = 5_000
+/** A client in Go may wait three seconds before it tries again, twice. The drain suite has tight bounds. */
+const SLOWEST_MS = 8_000
 
 /** Sends go on while the gateway is drained and replaced, twice. */
 const drained: Behaviour['run'] = async ({ mate, told }) => {
