@@ -9,7 +9,8 @@ export const flagsOf = (expires: boolean, priority: number | undefined): number 
 export const levelOf = (flags: number): number => flags >> LEVEL_SHIFT
 
 const CHUNK = 4096
-const FIRST = 4
+/** A queue with fewer messages has a plain array: a small typed one costs three objects, one of them outside the heap. */
+const PLAIN = 32
 /** u32 place, low · u8 flags, 3 bits nothing, 21 bits place, high · u32 size · i32 tag hash */
 const WORDS = 4
 const PLACE_BITS = 0x1fffff
@@ -23,8 +24,8 @@ const none: ReadonlyMap<number, readonly number[]> = new Map()
  * Offsets run without a hole from `min` to `max` (exclusive); an offset whose record could not be recovered is flagged lost.
  */
 export class QueueIndex {
-  #chunks: Uint32Array[] = []
-  /** Offset of the first chunk's first slot: a multiple of CHUNK. */
+  #chunks: (Uint32Array | number[])[] = []
+  /** Offset of the first chunk's first slot. */
   #base = 0
   #levels: Map<number, number[]> | undefined
   min = 0
@@ -34,29 +35,34 @@ export class QueueIndex {
   startAt(offset: number): void {
     this.#chunks = []
     this.#levels = undefined
-    this.#base = Math.floor(offset / CHUNK) * CHUNK
-    this.min = this.max = offset
+    this.#base = this.min = this.max = offset
   }
 
   push(place: number, size: number, tag: number, flags: number): void {
     const at = this.max - this.#base
-    const slot = at % CHUNK
-    const number = Math.floor(at / CHUNK)
-    let chunk = this.#chunks[number]
-    // A queue with few messages stays small; one that has filled a chunk gets the next in one piece.
-    if (!chunk) this.#chunks[number] = chunk = new Uint32Array((number === 0 && slot < FIRST ? FIRST : CHUNK) * WORDS)
-    else if (slot * WORDS >= chunk.length) {
-      this.#chunks[number] = new Uint32Array(Math.min(CHUNK * WORDS, chunk.length * 2))
-      this.#chunks[number].set(chunk)
-      chunk = this.#chunks[number]
-    }
-    const word = slot * WORDS
-    chunk[word] = place
-    chunk[word + 1] = (flags << FLAGS_SHIFT) | Math.floor(place / LOW)
+    const word = (at % CHUNK) * WORDS
+    const chunk = this.#room(Math.floor(at / CHUNK), word)
+    chunk[word] = place % LOW
+    chunk[word + 1] = ((flags << FLAGS_SHIFT) | Math.floor(place / LOW)) >>> 0
     chunk[word + 2] = size
-    chunk[word + 3] = tag
+    chunk[word + 3] = tag >>> 0
     if (levelOf(flags) > 0) this.#addLevel(levelOf(flags), this.max)
     this.max++
+  }
+
+  /** The chunk of this number, with room for a message at this word. */
+  #room(number: number, word: number): Uint32Array | number[] {
+    let chunk = this.#chunks[number]
+    // A queue with few messages stays small; one that has filled a chunk gets the next in one piece.
+    if (!chunk) chunk = number === 0 ? [0, 0, 0, 0] : new Uint32Array(CHUNK * WORDS)
+    else if (word < chunk.length || word < PLAIN * WORDS) return chunk
+    else {
+      const bigger = new Uint32Array(Math.min(CHUNK * WORDS, chunk.length * 2))
+      bigger.set(chunk)
+      chunk = bigger
+    }
+    this.#chunks[number] = chunk
+    return chunk
   }
 
   /** Offsets up to `offset` (exclusive) whose records are not there. */
