@@ -25,6 +25,8 @@ const REQUEST_TIMEOUT: Ms = 3_000
 
 /** A connection as far as a client needs it. */
 export interface Wire {
+  /** Who spoke on it last: most have one client. */
+  guest?: Client | undefined
   readonly gone: Promise<void>
   goAway(reason: 'draining'): void
 }
@@ -38,6 +40,8 @@ export class Client {
   readonly session: Session
   readonly line: Line
   seenAt: EpochMs
+  /** Forgotten: who comes under its name is another one. */
+  ended = false
   /** Connections on which it spoke and that are open. */
   readonly #connections = new Set<Wire>()
   readonly #inboxes = new LiteInboxes()
@@ -57,6 +61,11 @@ export class Client {
     return this.#connections.size > 0
   }
 
+  /** Known without a look at all clients; false says nothing. */
+  is(client: string, principal: Principal): boolean {
+    return !this.ended && this.session.client === client && this.session.principal === principal
+  }
+
   /** Whether it consumes lite topics: by its settings or a heartbeat, or because it named some. */
   isLite(group: string): boolean {
     return liteTypes.has(this.#settings?.client_type ?? this.#type) || this.#inboxes.has(group)
@@ -71,6 +80,8 @@ export class Client {
   /** It speaks on a connection. */
   spoke(connection: Wire, now: () => EpochMs): this {
     this.seenAt = now()
+    if (connection.guest === this) return this
+    connection.guest = this
     if (this.#connections.has(connection)) return this
     this.#connections.add(connection)
     void connection.gone.then(() => {
@@ -149,6 +160,9 @@ export class Clients {
 
   /** Admitted once, however many requests ask at the same time. @throws Fault 'unauthenticated', 'limit' */
   of(who: Credentials, principal: Principal, connection: Wire): Client | Promise<Client> {
+    const { now } = this.#gateway.clock
+    const { guest } = connection
+    if (guest?.is(who.client, principal)) return guest.spoke(connection, now)
     const key = `${principal.tenant}\n${principal.name}\n${who.client}`
     let client = this.#clients.get(key)
     if (!client) {
@@ -157,7 +171,6 @@ export class Clients {
       }
       this.#clients.set(key, (client = this.#admit(key, who)))
     }
-    const { now } = this.#gateway.clock
     if (client instanceof Promise) return client.then((admitted) => admitted.spoke(connection, now))
     return client.spoke(connection, now)
   }
@@ -166,6 +179,7 @@ export class Clients {
   end(client: Client): void {
     if (this.#clients.get(client.key) !== client) return
     this.#clients.delete(client.key)
+    client.ended = true
     this.#gateway.release(client.session)
   }
 

@@ -246,6 +246,19 @@ describe('one stream is given up, and no other', () => {
   })
 })
 
+describe('telemetry', () => {
+  it('may say nothing for longer than a request may take', async () => {
+    await open({ frameMs: 200 })
+    const client = raw()
+    const telemetry = frame('HEADERS', 4, 1, asks('Telemetry'))
+    client.write(Buffer.concat([telemetry, frame('HEADERS', 4, 3, asks('SendMessage'))]))
+    await until(() => of(client, 3, 'RST_STREAM').length === 1)
+    expect(of(client, 1, 'RST_STREAM')).toEqual([])
+    client.write(frame('DATA', 0, 1, packed('Telemetry', { settings: { client_type: 'PRODUCER', publishing: {} } })))
+    await until(() => of(client, 1, 'DATA').length === 1)
+  })
+})
+
 describe('what is no call of gRPC', () => {
   it('is told in words of HTTP, once it is said', async () => {
     await open()

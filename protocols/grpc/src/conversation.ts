@@ -1,4 +1,4 @@
-import type { Conversation, EpochMs, Fault, GoAwayReason, Link, Peer } from '@sluice/core'
+import type { Conversation, EpochMs, Fault, Link, Peer } from '@sluice/core'
 import type { Hall } from './calls.ts'
 import { Exchange } from './exchange.ts'
 import { Farewell, type Leaving } from './farewell.ts'
@@ -31,6 +31,9 @@ const TELEMETRY_STREAMS = 64
 const CONNECTION_WINDOW = 16 * 1024 * 1024
 /** Settings change the windows of all streams. */
 const SETTINGS_STRAIN = 16
+/** Python opens its telemetry again without a word, and says its settings with the next five minutes. */
+const QUIET_MS = 10 * 60_000
+
 const ALIVE = Buffer.from('alive???')
 
 /** HTTP/2 and its calls on one connection, and how it ends. */
@@ -40,6 +43,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   readonly gone: Promise<void>
   state: Place['state'] = 'serving'
   readonly outflow: Outflow
+  guest: Place['guest']
   readonly #link: Link<Frame>
   readonly #hall: Hall
   readonly #methods: Methods
@@ -288,8 +292,9 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     const { frameMs, stallMs } = this.#hall.gateway.limits
     for (const { exchange } of this.streams.values()) {
       if (exchange.deadline <= now) exchange.refuse(grpcStatus.DEADLINE_EXCEEDED, 'deadline exceeded')
-      const quiet = exchange.method.lasting ? !exchange.heard : exchange.asking
-      const slow = quiet && now - exchange.since > frameMs
+      const { lasting, reads } = exchange.method
+      const quiet = lasting ? !exchange.heard : exchange.asking
+      const slow = quiet && now - exchange.since > (reads ? QUIET_MS : frameMs)
       const stalled = exchange.stalledSince !== undefined && now - exchange.stalledSince > stallMs
       if (slow || stalled) exchange.cancel()
     }
@@ -297,7 +302,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
 
   // ── End ─────────────────────────────────────────────────────────────────────────────────────
 
-  goAway(_reason: GoAwayReason): void {
+  goAway(): void {
     if (this.state !== 'serving') return
     this.state = 'told'
     this.#farewell.announce()

@@ -1,4 +1,5 @@
 import type { Connection, EpochMs, Peer } from '@sluice/core'
+import type { Wire } from './clients.ts'
 import type { Exchange } from './exchange.ts'
 import type { Gate } from './gate.ts'
 import type { Fields } from './http2/hpack.ts'
@@ -49,9 +50,8 @@ export interface Channel {
 }
 
 /** The connection of a call. */
-export interface Place extends Pick<Connection, 'state' | 'goAway'> {
+export interface Place extends Wire, Pick<Connection, 'state'> {
   readonly peer: Peer
-  readonly gone: Promise<void>
   /** Calls that are worked on: `limits.inflight`. */
   readonly gate: Gate
   /** A call of it started or stopped being work. */

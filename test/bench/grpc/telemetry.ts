@@ -123,7 +123,7 @@ const whole = async (): Promise<void> => {
   await order('close', 0)
   await settled(settleMs)
   const before = rssKiB()
-  const idle = await usedKiB()
+  const idle = rounds > 0 ? await usedKiB() : 0
   const each: number[] = []
   const used: number[] = []
   for (let round = 0; round < rounds; round++) {

@@ -99,3 +99,10 @@ export const responding = (stream: number): Buffer => {
   RESPONSE.copy(out, HEAD_BYTES)
   return out
 }
+
+/** `grpc-status: 0` behind an answer. */
+export const done = (stream: number): Buffer => {
+  const out = framed(OK.length, types.headers, END_HEADERS | END_STREAM, stream)
+  OK.copy(out, HEAD_BYTES)
+  return out
+}

@@ -2,7 +2,7 @@ import type { Exchange } from '../exchange.ts'
 import { PREFIX_BYTES, prefixed } from '../messages.ts'
 import type { Channel, Ending } from '../method.ts'
 import { Credit } from './credit.ts'
-import { dataOf, reply, responding } from './encode.ts'
+import { dataOf, done, reply, responding } from './encode.ts'
 import { type ErrorName, errors, type Frame, PAYLOAD_BYTES } from './frames.ts'
 import type { Fields } from './hpack.ts'
 import type { Outflow } from './outflow.ts'
@@ -29,6 +29,9 @@ export const STREAM_WINDOW = 1024 * 1024
 const ALONE: Fields = [
   ...[':status', '200', 'content-type', 'application/grpc', 'grpc-accept-encoding', 'identity,deflate,gzip'],
 ]
+
+/** The end of an answer that went well. */
+const DONE: Fields = ['grpc-status', '0']
 
 const NOTHING = Buffer.alloc(0)
 
@@ -143,11 +146,13 @@ export class Http2Stream implements Channel {
 
   finish(status: number, text: string): void {
     if (this.#closed || this.#trailers) return
-    this.#trailers = [
-      ...(this.#responded ? [] : ALONE),
-      ...['grpc-status', String(status)],
-      ...(text === '' ? [] : ['grpc-message', encodeURI(text)]),
-    ]
+    if (this.#responded && status === 0) this.#trailers = DONE
+    else
+      this.#trailers = [
+        ...(this.#responded ? [] : ALONE),
+        ...['grpc-status', String(status)],
+        ...(text === '' ? [] : ['grpc-message', encodeURI(text)]),
+      ]
     this.pump()
   }
 
@@ -184,12 +189,15 @@ export class Http2Stream implements Channel {
       if (this.#closed) return
     }
     if (!this.#trailers) return
-    this.#carrier.send(
-      this.#trailers.length > 0
-        ? { kind: 'headers', stream: this.id, fields: this.#trailers, last: true }
-        : { kind: 'data', stream: this.id, bytes: NOTHING, last: true, counted: 0 },
-    )
+    this.#carrier.send(this.#lastFrame(this.#trailers))
     this.#ended()
+  }
+
+  #lastFrame(fields: Fields): Frame {
+    if (fields === DONE) return { kind: 'raw', bytes: done(this.id) }
+    return fields.length > 0
+      ? { kind: 'headers', stream: this.id, fields, last: true }
+      : { kind: 'data', stream: this.id, bytes: NOTHING, last: true, counted: 0 }
   }
 
   #say(bytes: Buffer): void {
