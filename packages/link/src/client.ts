@@ -19,12 +19,12 @@ import {
 import { checkSecret, formatLinkAddress, parseLinkAddress } from './address.ts'
 import { Calling } from './calling.ts'
 import { Channel, type ChannelCounts } from './channel.ts'
+import { answerChallenge, readWelcome, type Welcome } from './greeting.ts'
 import { Holders, type Resumption } from './holders.ts'
 import { Held, noBroker, Pending } from './pending.ts'
 import { malformed } from './reader.ts'
-import { isProof, makeNonce, proofOf, type Talk, unwrapKey } from './trust.ts'
-import { readFault, readValue, writeValue } from './values.ts'
-import { type Frame, frame, frameBytesFor, LINK_VERSION } from './wire.ts'
+import { makeNonce, type Talk } from './trust.ts'
+import { frame, frameBytesFor } from './wire.ts'
 
 export interface ConnectOptions {
   /** `unix:PATH` or `host:port`. */
@@ -65,15 +65,6 @@ const BACKOFF_MS: Ms = 50
 const BACKOFF_MAX_MS: Ms = 2_000
 
 const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
-
-/** What the broker says of itself. */
-interface Welcome {
-  readonly kept: boolean
-  readonly nodes: readonly string[]
-  readonly can: Backend['can']
-  readonly frameBytes: number
-  readonly key: Buffer
-}
 
 /**
  * A broker in another process. Waits for it as long as `startMs` allows.
@@ -213,8 +204,8 @@ class Linked implements LinkedBackend {
       clock: this.#clock,
       received: (one) => {
         if (calling) return calling.received(one)
-        if (talk) calling = this.#welcomed(channel, one, talk)
-        else talk = this.#challenged(channel, one, gatewayNonce)
+        if (talk) calling = this.#welcomed(channel, readWelcome(one, talk))
+        else talk = answerChallenge(channel, one, this.#options, gatewayNonce)
         if (calling) cancel()
       },
       closed: (why) => {
@@ -226,28 +217,8 @@ class Linked implements LinkedBackend {
     const cancel = this.#clock.after(HANDSHAKE_MS, () => channel.destroy(malformed('handshake took too long')))
   }
 
-  /** @throws Fault when it is no broker of ours */
-  #challenged(channel: Channel, { type, content }: Frame, gatewayNonce: Buffer): Talk {
-    if (type !== frame.challenge) throw malformed('no challenge')
-    const { version, nonce } = readValue(content) as { readonly version?: unknown; readonly nonce?: unknown }
-    if (version !== LINK_VERSION)
-      throw new Fault('unsupported', `link version ${String(version)}, this gateway speaks ${LINK_VERSION}`)
-    if (!Buffer.isBuffer(nonce) || nonce.length !== gatewayNonce.length) throw malformed('no challenge')
-    const { process, secret = '' } = this.#options
-    const talk: Talk = { secret, process, brokerNonce: Buffer.from(nonce), gatewayNonce }
-    const hello = { version: LINK_VERSION, process, nonce: gatewayNonce, proof: proofOf('gateway', talk) }
-    writeValue(channel.frame(frame.hello, 0), hello)
-    channel.sent()
-    return talk
-  }
-
-  /** @throws Fault as the broker refuses, or when it does not know the secret itself */
-  #welcomed(channel: Channel, { type, content }: Frame, talk: Talk): Calling {
-    if (type === frame.refused) throw readFault(content)
-    if (type !== frame.welcome) throw malformed('no welcome')
-    const welcome = readValue(content) as Welcome & { readonly proof: unknown }
-    if (!isProof(welcome.proof, 'broker', talk))
-      throw new Fault('unauthenticated', 'link: the broker does not know the secret')
+  /** @throws Fault when it is another broker than before */
+  #welcomed(channel: Channel, welcome: Welcome): Calling {
     const [node = ''] = welcome.nodes
     if (this.#node !== undefined && node !== this.#node)
       throw new Fault('conflict', `link: the broker is ${node} now, and was ${this.#node}`)
@@ -255,7 +226,7 @@ class Linked implements LinkedBackend {
     const first = this.#node === undefined
     this.#node = node
     this.can = welcome.can
-    this.sealKey = unwrapKey(welcome.key, talk)
+    this.sealKey = welcome.key
     const calling = new Calling({
       channel,
       node,

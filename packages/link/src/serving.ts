@@ -22,11 +22,12 @@ import { readCommand } from './commands.ts'
 import { readContext, readResumption, readSession } from './context.ts'
 import type { GatewayProcess, Gateways, Line } from './gateways.ts'
 import type { Resumption } from './holders.ts'
-import { readsSpecial, writeSpecial } from './messages.ts'
+import { readsSpecial } from './messages.ts'
+import { Notices } from './notices.ts'
 import { malformed, type Reader } from './reader.ts'
 import { type RecordCounts, RecordWriter, recordOf } from './records.ts'
 import { DeliveryWriter, hasBatch, writeReply } from './replies.ts'
-import { readFault, readValue, writeFault, writeValue } from './values.ts'
+import { readFault, readValue, writeFault } from './values.ts'
 import { type Frame, frame } from './wire.ts'
 import type { Writer } from './writer.ts'
 
@@ -34,9 +35,6 @@ import type { Writer } from './writer.ts'
 const COMMANDS_MAX = 65_536
 const BYTES_MAX = 64 * 1024 * 1024
 const SESSIONS_MAX = 262_144
-const NOTICES_MAX = 16_384
-/** How long a client may take to answer. */
-const NOTICE_MS: Ms = 15_000
 /** Deliveries of one frame end beyond it. */
 const PART_BYTES = 1024 * 1024
 const GIVE_BACK_MS: Ms = 5_000
@@ -61,11 +59,6 @@ export interface Served {
   readonly log: Log
 }
 
-interface Asked {
-  resolve(answer: unknown): void
-  reject(fault: Fault): void
-}
-
 /** Made once: an abort without a reason makes an exception with its stack each time. */
 const unwanted = new Fault('unavailable', 'nobody waits for the answer any more')
 
@@ -80,8 +73,7 @@ export class Serving implements Line {
   readonly #sessions = new Map<number, Session>()
   readonly #numbers = new Map<string, number>()
   readonly #polls = new Map<number, AbortController>()
-  readonly #asked = new Map<number, Asked>()
-  #notices = 0
+  readonly #notices: Notices
   #commands = 0
   #bytes = 0
   #idle: (() => void) | undefined
@@ -95,6 +87,7 @@ export class Serving implements Line {
     this.#channel = channel
     this.#special = readsSpecial(served.node)
     this.#records = new RecordWriter(served.records)
+    this.#notices = new Notices(channel, served.wheel, served.clock)
   }
 
   /** @throws Fault 'malformed' */
@@ -110,9 +103,9 @@ export class Serving implements Line {
       case frame.told:
         return this.#told()
       case frame.answer:
-        return this.#answered(id)?.resolve(readValue(content, this.#special))
+        return this.#notices.answered(id)?.resolve(readValue(content, this.#special))
       case frame.answerFault:
-        return this.#answered(id)?.reject(readFault(content))
+        return this.#notices.answered(id)?.reject(readFault(content))
       case frame.bye:
         this.leaving = true
         return
@@ -272,41 +265,8 @@ export class Serving implements Line {
       .catch(() => undefined) // then they come back at the end of their invisible time
   }
 
-  // ── Notices ─────────────────────────────────────────────────────────────────────────────────
-
   notify(to: Addressee, notice: Notice): Promise<unknown> {
-    const { wheel, clock } = this.#served
-    if (this.#asked.size >= NOTICES_MAX)
-      return Promise.reject(new Fault('busy', `link: ${NOTICES_MAX} notices have no answer`))
-    const id = (this.#notices = (this.#notices + 1) >>> 0)
-    try {
-      writeValue(this.#channel.frame(frame.notice, id), { to, notice }, writeSpecial)
-    } catch (error) {
-      this.#channel.abandoned()
-      return Promise.reject(Fault.from(error))
-    }
-    this.#channel.sent()
-    return new Promise((resolve, reject) => {
-      const cancel = wheel.at(clock.now() + NOTICE_MS, () =>
-        this.#answered(id)?.reject(new Fault('outcomeUnknown', 'the client did not answer')),
-      )
-      this.#asked.set(id, {
-        resolve(answer) {
-          cancel()
-          resolve(answer)
-        },
-        reject(fault) {
-          cancel()
-          reject(fault)
-        },
-      })
-    })
-  }
-
-  #answered(id: number): Asked | undefined {
-    const asked = this.#asked.get(id)
-    this.#asked.delete(id)
-    return asked
+    return this.#notices.send(to, notice)
   }
 
   // ── End ─────────────────────────────────────────────────────────────────────────────────────
@@ -321,8 +281,7 @@ export class Serving implements Line {
   closed(): void {
     this.#closed = true
     for (const poll of this.#polls.values()) poll.abort(unwanted)
-    for (const { reject } of this.#asked.values()) reject(new Fault('unavailable', 'link: the gateway is gone'))
-    this.#asked.clear()
+    this.#notices.closed()
     this.#idle?.()
   }
 }
