@@ -15,14 +15,18 @@ import type { TopicState } from './topics.ts'
 
 /** @param position how far the log reaches that it speaks of: what its queues have from there on is not counted */
 export const putTopic = (writer: BytesWriter, { spec, created, queues }: TopicState, position: number): void => {
-  writer.text(JSON.stringify(spec)).number(created).number(queues.length)
+  const { topic, queues: count, type, ...more } = spec
+  writer.text(topic).number(count).text(type)
+  writer.maybe(spec.retain || spec.attributes ? JSON.stringify(more) : undefined)
+  writer.number(created).number(queues.length)
   for (const { records } of queues) writer.number(records.min).number(records.reach(position))
 }
 
 /** @returns how far its queues reach */
 export const takeTopic = (reader: BytesReader, state: State): readonly [topic: TopicState, ends: readonly number[]] => {
-  const spec = JSON.parse(reader.text()) as TopicSpec
-  const topic = state.putTopic(spec, reader.number())
+  const spec = { topic: reader.text(), queues: reader.number(), type: reader.text() as TopicSpec['type'] }
+  const more = reader.maybe()
+  const topic = state.putTopic(more === undefined ? spec : { ...spec, ...JSON.parse(more) }, reader.number())
   const ends = reader.list((index) => {
     const min = reader.number()
     topic.queues[index]?.records.startAt(min)
