@@ -45,20 +45,22 @@ export interface Place {
   readonly level?: string
 }
 
-/** Where names of late lead: a device publishes to few, and a name is not looked at twice. */
-const places = new Map<string, Place>()
-const PLACES_MAX = 1_024
-const PLACE_LENGTH_MAX = 256
+/** Where names of late lead, in a table of fixed size: a device publishes to few, and a name is not looked at twice. */
+const lately: { readonly name: string; readonly place: Place }[] = []
+const LATELY = 256
+const LENGTH_MAX_LATELY = 128
 
 /** @throws Fault 'invalid' about 'topic': more levels than patterns may have */
 export const toPlace = (name: string): Place => {
-  const known = places.get(name)
-  if (known) return known
+  const { length } = name
+  if (length > LENGTH_MAX_LATELY || length === 0) return placeOf(name)
+  let hash = length
+  for (let at = Math.max(0, length - 8); at < length; at++) hash = (Math.imul(hash, 31) + name.charCodeAt(at)) | 0
+  const slot = (hash ^ (hash >>> 16)) & (LATELY - 1)
+  const known = lately[slot]
+  if (known?.name === name) return known.place
   const place = placeOf(name)
-  if (name.length <= PLACE_LENGTH_MAX) {
-    if (places.size >= PLACES_MAX) places.clear()
-    places.set(name, place)
-  }
+  lately[slot] = { name, place }
   return place
 }
 
