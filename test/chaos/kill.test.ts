@@ -22,5 +22,5 @@ describe('kill −9', () => {
       if (failure !== undefined) throw new Error(failure)
       expect(unanswered).toHaveLength(KILLS)
     }
-  }, 60_000)
+  }, 120_000)
 })

@@ -7,7 +7,7 @@ describe('power cut', () => {
   it(`leaves what was acknowledged, in ${SEEDS} seeds`, async () => {
     const failure = await firstFailure(1, SEEDS)
     if (failure !== undefined) throw new Error(failure)
-  }, 60_000)
+  }, 120_000)
 
   it.each([
     ['fdatasync that does nothing', { noSync: true }],

@@ -1,6 +1,7 @@
 import { Checks, type Suite } from '../run/suites.ts'
 import { Coverage } from './campaign/coverage.ts'
 import type { Faults } from './powercut/disk.ts'
+import { runInParts } from './powercut/parts.ts'
 import { type Failure, runSeeds } from './powercut/seeds.ts'
 
 const SEEDS = { ci: 2000, full: 20_000 }
@@ -38,7 +39,7 @@ const powercut: Suite = async ({ profile }) => {
   const count = one === undefined ? SEEDS[profile] : 1
   const coverage = new Coverage()
   await checks.check(`${count} seeds: what was acknowledged is there after the power went`, async () => {
-    const failures = await runSeeds(from, count, {}, 5, coverage)
+    const failures = await runInParts(from, count, coverage)
     if (failures.length > 0) throw new Error(words(failures))
   })
   await checks.check('the power goes where it is to go', () => coverage.require(one === undefined ? LEAST : {}))

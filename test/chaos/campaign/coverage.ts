@@ -10,6 +10,10 @@ export class Coverage {
     return this.#counts.get(what) ?? 0
   }
 
+  get counts(): readonly (readonly [string, number])[] {
+    return [...this.#counts]
+  }
+
   /** @throws naming what happened less often than it must */
   require(least: Readonly<Record<string, number>>): void {
     const thin = Object.entries(least).filter(([what, times]) => this.of(what) < times)

@@ -1,4 +1,4 @@
-import type { EpochMs, Log, Ms } from '@sluice/core'
+import type { Clock, EpochMs, Log, Ms } from '@sluice/core'
 import { turns } from '@sluice/testkit'
 import type { Coverage } from '../campaign/coverage.ts'
 import { context, LeapClock, openHere } from '../campaign/local.ts'
@@ -49,7 +49,8 @@ export class DiskSite implements Site {
     const error: Log['error'] = (event, fields) => {
       if (!disk.isOff) log.error(event, fields)
     }
-    const broker = await openHere(settings, { dir: DIR, files: disk, clock: this.#clock, log: { ...log, error } })
+    const clock = heardWhile(this.#clock, () => !disk.isOff)
+    const broker = await openHere(settings, { dir: DIR, files: disk, clock, log: { ...log, error } })
     this.#created = undefined
     this.#coverage.hit('indexes rebuilt', indexes(created))
     return {
@@ -87,6 +88,18 @@ export class DiskSite implements Site {
     } else if (isRolling(names)) coverage.hit('cuts in a segment roll')
     if (names.some((name) => name.endsWith('.tmp'))) coverage.hit('cuts in a snapshot or index')
     this.#disk = this.#disk.cut()
+  }
+}
+
+/** A clock that is heard as long as somebody is there to hear it. */
+const heardWhile = (clock: Clock, isThere: () => boolean): Clock => {
+  const guarded = (run: () => void) => () => {
+    if (isThere()) run()
+  }
+  return {
+    now: () => clock.now(),
+    after: (delay, run) => clock.after(delay, guarded(run)),
+    every: (period, run) => clock.every(period, guarded(run)),
   }
 }
 
