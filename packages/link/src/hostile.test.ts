@@ -209,6 +209,7 @@ describe('an address', () => {
       ending(serveBackend(new StubBackend(), { listen: at, sealKey: SEAL_KEY, ...(secret && { secret }) }))
     expect(await listen('0.0.0.0:0')).toBe('invalid')
     expect(await listen('127.0.0.1:0', 'short')).toBe('invalid')
+    expect(await listen(`unix:/tmp/${'x'.repeat(120)}`)).toBe('invalid')
     expect(await ending(connectBackend({ address: 'broker.example:7', process: 'g' }))).toBe('invalid')
   })
 

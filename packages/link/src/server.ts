@@ -211,7 +211,8 @@ export interface LinkServer {
 
 /**
  * Listens for gateways. A Unix socket is for its own user only.
- * @throws Fault 'invalid' about 'address' or 'secret', 'conflict' about 'address' when another broker listens there
+ * @throws Fault 'invalid' about 'address' or 'secret', 'conflict' about 'address' when another broker listens there;
+ * EADDRINUSE, EACCES
  */
 export const serveBackend = async (backend: ServedBackend, options: ListenOptions): Promise<LinkServer> => {
   const address = parseLinkAddress(options.listen)
@@ -237,9 +238,16 @@ export const serveBackend = async (backend: ServedBackend, options: ListenOption
 const listening = (server: Server, address: LinkAddress): Promise<void> =>
   new Promise((resolve, reject) => {
     const before = 'path' in address ? process.umask(0o177) : undefined
-    server.once('error', reject)
+    // A path of over 107 bytes, a host that is not ours.
+    const fail = (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'EADDRINUSE' || error.code === 'EACCES'
+          ? error
+          : new Fault('invalid', error.message, { about: 'address', cause: error }),
+      )
+    server.once('error', fail)
     server.listen(address, () => {
-      server.off('error', reject)
+      server.off('error', fail)
       if ('path' in address) chmodSync(address.path, 0o600)
       resolve()
     })
