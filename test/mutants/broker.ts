@@ -114,7 +114,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a snapshot forgets the transactions',
     file: `${source}/snapshot.ts`,
-    from: 'yield* slices(kind.half, state.halves.all(), end, () => items.putHalf)',
+    from: '  yield* slices(kind.half, state.halves.all(), cut, () => items.putHalf)\n',
     to: '',
     ...campaign,
   },
