@@ -76,8 +76,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a drain closes a connection that still works',
     file: connection,
-    from: 'const done = this.#unfinished === 0 && ',
-    to: 'const done = ',
+    from: 'if (this.#unfinished > 0 || ',
+    to: 'if (',
     suite: frame,
     test: 'is told once to go away, serves on, and ends only when it has no work unless forced',
   },

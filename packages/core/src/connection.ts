@@ -67,6 +67,8 @@ export class FrameConnection<Frame> implements Connection {
   #toldAt: EpochMs = Number.POSITIVE_INFINITY
   /** Since when it is to end as soon as it may. */
   #leavingSince: EpochMs | undefined
+  /** It may end, and what has come by then is being read. */
+  #looksOnce = false
   /** Since when the frame that is not complete is on its way; undefined: between two frames. */
   #partialSince: EpochMs | undefined
   #resolveGone!: () => void
@@ -157,14 +159,32 @@ export class FrameConnection<Frame> implements Connection {
   /**
    * Ends it if it may. Between two requests of a client that talks on, the next one is on its way already, and nobody
    * would answer it. So its answers are held back until it has none to wait for but these and is quiet, and leave
-   * together with the farewell.
+   * together with the farewell. What came while the loop was held up is read before that.
    */
   #leave(): void {
-    const now = this.#gateway.clock.now()
-    const talks = this.#heard > this.#toldAt && now - this.#leavingSince! < HOLD_MS && !this.#paused
-    const done = this.#unfinished === 0 && this.#decoder?.buffered === 0 && this.#socket.writableLength === 0
-    if (done && (!talks || now - this.#heard >= QUIET_MS)) this.#farewell()
-    else if (!talks) this.#flush()
+    if (!this.#mayEnd()) {
+      if (!this.#talks()) this.#flush()
+      return
+    }
+    if (this.#looksOnce) return
+    this.#looksOnce = true
+    setImmediate(() => setImmediate(() => this.#lookOnce()))
+  }
+
+  #lookOnce(): void {
+    this.#looksOnce = false
+    if (this.#ended) return
+    if (this.#mayEnd()) this.#farewell()
+    else if (!this.#talks()) this.#flush()
+  }
+
+  #talks(): boolean {
+    return this.#heard > this.#toldAt && this.#gateway.clock.now() - this.#leavingSince! < HOLD_MS && !this.#paused
+  }
+
+  #mayEnd(): boolean {
+    if (this.#unfinished > 0 || this.#decoder?.buffered !== 0 || this.#socket.writableLength > 0) return false
+    return !this.#talks() || this.#gateway.clock.now() - this.#heard >= QUIET_MS
   }
 
   #farewell(): void {

@@ -23,7 +23,7 @@ const drained: Behaviour['run'] = async ({ mate, told }) => {
     const fields = { nameserver: `127.0.0.1:${front.port}`, group: fresh('PG'), topic }
     allSent(await agent.produce({ ...fields, messages: numbered(4, 'warm') }))
     const consumer = await agent.consume({ ...fields, group, from: 'first' })
-    must(await consumer.has(4, 15_000), () => `heard ${consumer.heard.length} of 4`)
+    must(await consumer.has(4, 30_000), () => `heard ${consumer.heard.length} of 4`)
     let going = true
     let count = 0
     const sent: Sent[] = []
