@@ -31,14 +31,16 @@ export interface SluiceOptions {
   readonly data: string
   /** `key.path=value` beyond one listener for all protocols and free ports. */
   readonly set?: readonly string[]
+  /** Most files that it may have open. */
+  readonly files?: number
 }
 
 const STARTS_WITHIN_MS = 30_000
 
 /** `sluice start`. Resolves when it is ready. @throws when it ends before, with what it printed */
-export const startSluice = async ({ data, set = [] }: SluiceOptions): Promise<SluiceProcess> => {
+export const startSluice = async ({ data, set = [], files }: SluiceOptions): Promise<SluiceProcess> => {
   const settings = ['listeners=[{port: 0}]', 'admin.port=0', `data=${data}`, ...set]
-  const { ready, ...process } = await started(['start', '--quiet'], settings)
+  const { ready, ...process } = await started(['start', '--quiet'], settings, files)
   const ports = ready as unknown as Ports
   return { ...process, ports, port: ports.listeners[0]!.port, adminPort: ports.admin.port }
 }
@@ -58,9 +60,12 @@ export const startBroker = async ({
 const started = async (
   args: readonly string[],
   set: readonly string[],
+  files?: number,
 ): Promise<LoggedProcess & { readonly ready: Record<string, unknown> }> => {
   const settings = ['log.format=json', ...set].flatMap((setting) => ['--set', setting])
-  const child = spawn(process.execPath, ['--conditions=@sluice/source', main, ...args, ...settings], {
+  const command = [process.execPath, '--conditions=@sluice/source', main, ...args, ...settings]
+  const limited = files === undefined ? command : ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(files), ...command]
+  const child = spawn(limited[0]!, limited.slice(1), {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '' },
   })
