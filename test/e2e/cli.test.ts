@@ -110,6 +110,11 @@ describe('sluice', () => {
     expect(ran.stderr).not.toBe('')
   })
 
+  it('prints the configuration as it would be used, but no secret of it', async () => {
+    const printed = await sluice(['config', 'print', '--json', '--set', 'backend.secret=sesame-sesame-sesame'])
+    expect(JSON.parse(printed.stdout)).toMatchObject({ data: './.sluice', backend: { secret: '(secret)' } })
+  })
+
   it('says ready with its ports, and finds itself by ports.json', async () => {
     const data = join(folder, 'data')
     const process = await startSluice({ data })
