@@ -7,6 +7,7 @@ interface Options {
   readonly size?: number
   readonly ways?: readonly string[]
   readonly words?: readonly string[]
+  readonly way?: 'in' | 'out'
 }
 const kinds: OptionKinds<Options> = {
   on: { kind: 'boolean' },
@@ -14,11 +15,12 @@ const kinds: OptionKinds<Options> = {
   size: { kind: 'integer', min: 1, max: 9 },
   ways: { kind: 'texts', of: ['in', 'out'] },
   words: { kind: 'texts' },
+  way: { kind: 'choice', of: ['in', 'out'] },
 }
 
 describe('options', () => {
   it('of their kinds are given back, absent ones too', () => {
-    const given = { on: false, name: '', size: 9, ways: ['out', 'in'], words: [] }
+    const given: Options = { on: false, name: '', size: 9, ways: ['out', 'in'], words: [], way: 'in' }
     expect(checkOptions<Options>(given, kinds)).toBe(given)
     expect(checkOptions<Options>({ size: 1 }, kinds)).toEqual({ size: 1 })
   })
@@ -31,9 +33,11 @@ describe('options', () => {
     [{ size: 1.5 }, 'size', 'is not an integer from 1 to 9'],
     [{ size: null }, 'size', 'is not an integer from 1 to 9'],
     [{ ways: ['up'] }, 'ways', 'is not a list of in, out'],
+    [{ way: 'up' }, 'way', 'is not one of in, out'],
+    [{ way: ['in'] }, 'way', 'is not one of in, out'],
     [{ words: 'one' }, 'words', 'is not a list of texts'],
     [{ words: [1] }, 'words', 'is not a list of texts'],
-    [{ toString: 1 }, 'toString', 'no such option; there are on, name, size, ways, words'],
+    [{ toString: 1 }, 'toString', 'no such option; there are on, name, size, ways, words, way'],
   ])('%j are refused by name', (given, about, message) => {
     expect(() => checkOptions(given as Options, kinds)).toThrow(
       expect.objectContaining({ code: 'invalid', about, message }),

@@ -3,6 +3,8 @@ import { Fault } from './model.ts'
 /** What an option of a protocol may be. Options come from programs, whose compiler checks them, and from files, where nobody does. */
 export type OptionKind =
   | { readonly kind: 'boolean' | 'text' }
+  /** One of these. */
+  | { readonly kind: 'choice'; readonly of: readonly string[] }
   /** Bounds included. */
   | { readonly kind: 'integer'; readonly min: number; readonly max: number }
   /** A list of texts; `of`: of these alone. */
@@ -32,6 +34,8 @@ const fits = (value: unknown, kind: OptionKind): boolean => {
       return typeof value === 'boolean'
     case 'text':
       return typeof value === 'string'
+    case 'choice':
+      return typeof value === 'string' && kind.of.includes(value)
     case 'integer':
       return Number.isInteger(value) && (value as number) >= kind.min && (value as number) <= kind.max
     case 'texts':
@@ -45,6 +49,8 @@ const wordsOf = (kind: OptionKind): string => {
       return 'true or false'
     case 'text':
       return 'a text'
+    case 'choice':
+      return `one of ${kind.of.join(', ')}`
     case 'integer':
       return `an integer from ${kind.min} to ${kind.max}`
     case 'texts':

@@ -1,6 +1,6 @@
 import type { Clock, Ms } from '@sluice/core'
+import type { Exchange } from './exchange.ts'
 import { errors, type Frame, LAST_STREAM } from './http2/frames.ts'
-import type { Http2Stream } from './http2/stream.ts'
 
 /** From the notice's PING coming back to the GOAWAY with the true last stream: what raced with the notice is here by then. */
 const RACE_MS: Ms = 100
@@ -13,7 +13,7 @@ const OURS = Buffer.from('farewell')
 
 /** The connection that is to end. */
 export interface Leaving {
-  readonly streams: ReadonlyMap<number, Http2Stream>
+  readonly streams: ReadonlyMap<number, { readonly exchange: Exchange; reset(): void }>
   /** Calls that are worked on. */
   readonly working: number
   /** The latest stream that the peer opened. */

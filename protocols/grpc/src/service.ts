@@ -50,6 +50,14 @@ export const methodsOf = (hall: Hall): Methods => {
   return (path) => methods.get(path) ?? nothing
 }
 
+/** All that is served. */
+export const paths = (): readonly string[] => {
+  const schema = new Schema(descriptor as Description)
+  return services.flatMap((service) =>
+    schema.service(service === REFLECTION_ALPHA ? REFLECTION : service).map(({ name }) => `/${service}/${name}`),
+  )
+}
+
 /** What a path names that is not served. */
 const nothing: Method = {
   lasting: false,

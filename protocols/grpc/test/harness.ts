@@ -29,6 +29,7 @@ export type Real = FakeGateway<typeof systemClock>
 
 /** A gateway in memory with the protocol on a loopback port. */
 export class House {
+  static transport: 'frames' | 'grpc-js' = 'frames'
   readonly gateway: Real
   readonly server: ProtocolServer
   readonly #listener: Listener
@@ -44,7 +45,7 @@ export class House {
 
   static async open(options: Omit<FakeGatewayOptions<typeof systemClock>, 'clock'> = {}): Promise<House> {
     const gateway = fakeGateway({ ...options, clock: systemClock })
-    const protocol = grpc()
+    const protocol = grpc({ transport: House.transport })
     const server = await protocol.start(gateway)
     const wheel = new Wheel(systemClock)
     const { limits, clock, log } = gateway
