@@ -18,7 +18,6 @@ const bounds: readonly Bounds[] = [
   { client: 'rocketmq-client 4.9.8', sendMs: 1_000, receiveMs: 2_500 },
   // A pull of Go's pauses for three seconds; a send that met the end waits as long before it is tried again.
   { client: 'rocketmq-client-go v2.1.2', sendMs: 4_500, receiveMs: 4_500, fullOnly: true },
-  { client: 'ali-ons@3.12.0', sendMs: 1_000, receiveMs: 4_500, fullOnly: true },
 ]
 
 const suite: Suite = async ({ profile }) => {

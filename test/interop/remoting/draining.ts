@@ -11,8 +11,7 @@ const ROUNDS = 2
 const SLOWEST_MS = 8_000
 
 /** Sends go on while the gateway is drained and replaced, twice. */
-const drained: Behaviour['run'] = async ({ mate, told }) => {
-  const agent = await mate() // where a process is one client, it knows one name server
+const drained: Behaviour['run'] = async ({ agent, told }) => {
   const data = mkdtempSync(path.join(tmpdir(), 'sluice-drain-'))
   const front = await Front.open()
   const start = () => startGateway({ data, listeners: [{ port: 0 }], advertise: `127.0.0.1:${front.port}` })
