@@ -96,7 +96,8 @@ describe('protocols', () => {
   it.each([
     [{ mqtt: { receiveMaximum: 0 } }, 'options.mqtt.receiveMaximum: is not an integer from 1 to 65535'],
     [{ remoting: { idle: 1 } }, 'options.remoting.idle: no such option; there are idleMs'],
-    [{ grpc: { idle: 1 } }, 'options.grpc.idle: no such option; there are none'],
+    [{ grpc: { idle: 1 } }, 'options.grpc.idle: no such option; there are transport'],
+    [{ grpc: { transport: 'http' } }, 'options.grpc.transport: is not one of frames, grpc-js'],
     [{ http: { headerBytes: 1 } }, 'options.http.headerBytes: is not an integer from 1024 to 16777216'],
     [{ amqp: { mechanisms: ['GSSAPI'] } }, 'options.amqp.mechanisms: is not a list of ANONYMOUS, PLAIN'],
     [{ smtp: {} }, 'options.smtp: no such protocol is loaded by name'],
