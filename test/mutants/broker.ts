@@ -235,11 +235,12 @@ const mutants: readonly Mutant[] = [
     ...kills,
   },
   {
-    name: 'killed: a receipt is given before its lease is written',
+    name: 'a receipt is given before its lease is written',
     file: `${source}/log.ts`,
     from: 'if (this.end <= this.written || this.#fault) return resolved',
     to: 'return resolved',
-    ...kills,
+    suite: `${source}/kept.test.ts`,
+    test: 'a receipt is given when its lease is written, and not before: a killed broker must know it',
   },
   {
     name: 'killed: a timer is lost when it is read again',

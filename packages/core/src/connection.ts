@@ -21,15 +21,6 @@ const QUIET_MS = 100
 /** Longest that answers are held back for it: a client that does not wait for them talks on. */
 const HOLD_MS = 500
 
-/** What a conversation may have beside its contract. */
-export interface Leaver {
-  /**
-   * The connection ends as soon as nothing is in flight: from now on nothing is said that a client would answer with its
-   * next request, as far as that can wait for `farewell`.
-   */
-  leave?(): void
-}
-
 /** What the connection asks of the server that keeps it. */
 export interface Owner<Frame> {
   closed(connection: FrameConnection<Frame>): void
@@ -53,7 +44,7 @@ export class FrameConnection<Frame> implements Connection {
   readonly #owner: Owner<Frame>
   readonly #outbox: Outbox
   #decoder: Decoder<Frame> | undefined
-  #conversation: (Conversation<Frame> & Leaver) | undefined
+  #conversation: Conversation<Frame> | undefined
   /** Frames of a chunk that came while too much was in flight; `#next` is the first that was not handled. */
   #waiting: Frame[] = []
   #next = 0

@@ -62,7 +62,10 @@ export interface Connection {
   readonly state: 'serving' | 'told' | 'closed'
   /** Tells it its protocol's way, wakes its parked polls, and keeps serving. */
   goAway(reason: GoAwayReason, elsewhere?: string): void
-  /** Says the last word and closes. `force`: even with work in flight, or when the peer does not read. */
+  /**
+   * Says the last word and closes: as soon as nothing is in flight, or with `force` now, even when the peer does not read.
+   * A server that cannot wait by itself ignores the call while work is in flight, and is asked again.
+   */
   end(force: boolean): void
 }
 
@@ -163,6 +166,11 @@ export interface Conversation<Frame> {
   refuse(fault: Fault): Frame | undefined
   /** Tell the peer if the protocol can, wake parked polls, start no new delivery. What arrives is still served. */
   goAway(reason: GoAwayReason, elsewhere?: string): void
+  /**
+   * The connection ends as soon as nothing is in flight: from now on nothing is said that a client would answer with its
+   * next request, as far as that can wait for `farewell`.
+   */
+  leave?(): void
   /** The last frame of a connection that a drain ends. */
   farewell(): Frame | undefined
   /** Deliveries that wait for the client's word. */
