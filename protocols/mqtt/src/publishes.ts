@@ -125,9 +125,9 @@ export class Publishes {
       this.#answers.next().answer({ cmd: 'pubrec', messageId: id })
       return undefined
     }
+    this.#begin()
     if ((this.#ids?.size ?? 0) >= INCOMING_MAX)
       throw new Fault('limit', `over ${INCOMING_MAX} publishes wait for PUBREL`)
-    this.#begin()
     this.cut()
     return this.#during(this.#exactlyOnce(this.#messageOf(frame, topic), this.#inboxOf(topic), id))
   }
