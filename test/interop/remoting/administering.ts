@@ -7,6 +7,7 @@ import {
   must,
   numbered,
   pause,
+  REBALANCED_MS,
   same,
   sameTexts,
   textOf,
@@ -61,7 +62,7 @@ export const administering: readonly Behaviour[] = [
       must((await admin<string>(bench, 'groups')).includes(group), () => 'not in the list of groups')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(10) }))
       const consumer = await agent.consume({ nameserver, group, topic, from: 'first' })
-      must(await consumer.has(10, 15_000), () => `heard ${consumer.heard.length} of 10`)
+      must(await consumer.has(10, REBALANCED_MS), () => `heard ${consumer.heard.length} of 10`)
       is((await admin(bench, 'consumers', { group })).length, 1)
       must((await admin<string>(bench, 'who', { topic })).includes(group), () => 'not among who consumes it')
       must((await admin(bench, 'producers', { group: 'PG', topic })).length >= 1, () => 'no producer')
@@ -101,7 +102,7 @@ export const administering: readonly Behaviour[] = [
       const sent = await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1) })
       allSent(sent)
       const consumer = await agent.consume({ nameserver, group, topic, from: 'first' })
-      must(await consumer.has(1, 15_000), () => 'not heard')
+      must(await consumer.has(1, REBALANCED_MS), () => 'not heard')
       const [client] = await admin<string>(bench, 'consumers', { group })
       const [subscriptions] = await admin<number>(bench, 'running', { group, client })
       must((subscriptions ?? 0) >= 1, () => `it says ${subscriptions} subscriptions`)

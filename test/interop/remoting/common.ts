@@ -63,6 +63,12 @@ export const textOf = ({ body }: Heard): string => Buffer.from(body, 'base64').t
 export const numbered = (count: number, prefix = 'm') =>
   Array.from({ length: count }, (_, n) => ({ body: base64(`${prefix}${n}`) }))
 
+/**
+ * Clients look for their queues when they start, when the broker tells them, and every 20 s. What they miss at the start
+ * (Java: two heartbeats at once) they find then.
+ */
+export const REBALANCED_MS = 30_000
+
 export const must = (so: boolean, why: () => string): void => {
   if (!so) throw new Error(why())
 }

@@ -1,6 +1,18 @@
 import { request } from '@sluice/remoting'
 import type { Heard } from './agent.ts'
-import { allSent, ask, type Behaviour, base64, fresh, must, numbered, same, textOf, until } from './common.ts'
+import {
+  allSent,
+  ask,
+  type Behaviour,
+  base64,
+  fresh,
+  must,
+  numbered,
+  REBALANCED_MS,
+  same,
+  textOf,
+  until,
+} from './common.ts'
 
 /** Sending, and push consumers. */
 export const consuming: readonly Behaviour[] = [
@@ -16,7 +28,7 @@ export const consuming: readonly Behaviour[] = [
       const results = await agent.produce({ nameserver, group: 'PG', topic, messages })
       allSent(results)
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-      must(await consumer.has(2, 15_000), () => `heard ${consumer.heard.length} of 2`)
+      must(await consumer.has(2, REBALANCED_MS), () => `heard ${consumer.heard.length} of 2`)
       await consumer.stop()
       const one = consumer.heard.find((heard) => textOf(heard) === 'a')
       must(one?.tag === 'x' && one.keys === 'k1 k2', () => `tag and keys are ${one?.tag} and ${one?.keys}`)
@@ -40,7 +52,7 @@ export const consuming: readonly Behaviour[] = [
       must(batch[0]?.offsetMsgId?.split(',').length === 20, () => `batch ids: ${batch[0]?.offsetMsgId}`)
       must((await send('oneway', 30)).length === 30, () => 'oneway')
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-      must(await consumer.has(103, 15_000), () => `heard ${consumer.heard.length} of 103`)
+      must(await consumer.has(103, REBALANCED_MS), () => `heard ${consumer.heard.length} of 103`)
       await consumer.stop()
       const wanted = [
         ['sync', 3],
@@ -62,7 +74,7 @@ export const consuming: readonly Behaviour[] = [
       const body = 'lorem ipsum '.repeat(20_000)
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: [{ body: base64(body) }] }))
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-      must(await consumer.has(1, 15_000), () => 'not heard')
+      must(await consumer.has(1, REBALANCED_MS), () => 'not heard')
       await consumer.stop()
       must(textOf(consumer.heard[0] as Heard) === body, () => 'another body')
     },
@@ -75,7 +87,7 @@ export const consuming: readonly Behaviour[] = [
       const messages = Array.from({ length: 30 }, (_, n) => ({ body: base64(`m${n}`), tag: ['a', 'b', 'c'][n % 3] }))
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages }))
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first', tag: 'a || c' })
-      must(await consumer.has(20, 15_000), () => `heard ${consumer.heard.length} of 20`)
+      must(await consumer.has(20, REBALANCED_MS), () => `heard ${consumer.heard.length} of 20`)
       await consumer.stop()
       same(
         consumer.heard,
@@ -108,7 +120,7 @@ export const consuming: readonly Behaviour[] = [
       const group = fresh('CG')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(40, 'before') }))
       const first = await agent.consume({ nameserver, group, topic, from: 'first' })
-      must(await first.has(40, 15_000), () => `heard ${first.heard.length} of 40`)
+      must(await first.has(40, REBALANCED_MS), () => `heard ${first.heard.length} of 40`)
       const members = () => ask(port, request.getConsumerListByGroup, { consumerGroup: group })
       must((await members()).code === 0, () => 'the group has no member while it consumes')
       await first.stop()
@@ -116,7 +128,7 @@ export const consuming: readonly Behaviour[] = [
       must(await until(left, 5_000), () => 'the group still has members after its consumer has stopped')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(10, 'after') }))
       const second = await agent.consume({ nameserver, group, topic, from: 'first' })
-      must(await second.has(10, 15_000), () => `heard ${second.heard.length} of 10`)
+      must(await second.has(10, REBALANCED_MS), () => `heard ${second.heard.length} of 10`)
       await second.stop()
       same(
         second.heard,
@@ -131,7 +143,7 @@ export const consuming: readonly Behaviour[] = [
       const topic = fresh('idle')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-      must(await consumer.has(1, 15_000), () => 'not heard')
+      must(await consumer.has(1, REBALANCED_MS), () => 'not heard')
       for (let n = 0; n < 5; n++) {
         await new Promise((resolve) => setTimeout(resolve, 700))
         allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: [{ body: base64(`late${n}`) }] }))
@@ -148,14 +160,14 @@ export const consuming: readonly Behaviour[] = [
       const group = fresh('CG')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(8, 'warm') }))
       const one = await agent.consume({ nameserver, group, topic, from: 'first' })
-      must(await one.has(8, 15_000), () => `heard ${one.heard.length} of 8`)
+      must(await one.has(8, REBALANCED_MS), () => `heard ${one.heard.length} of 8`)
       const other = await (await mate()).consume({ nameserver, group, topic, from: 'first' })
       // The broker tells the first one of the second at once; offsets move with the queues at the next persist.
       // Some clients look themselves, every ten seconds.
       await new Promise((resolve) => setTimeout(resolve, looksItself ? 12_000 : 3_000))
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(40) }))
       const heard = () => [...one.heard, ...other.heard].filter((message) => !textOf(message).startsWith('warm'))
-      for (let waited = 0; heard().length < 40 && waited < 15_000; waited += 100)
+      for (let waited = 0; heard().length < 40 && waited < REBALANCED_MS; waited += 100)
         await new Promise((resolve) => setTimeout(resolve, 100))
       same(
         heard(),
@@ -169,7 +181,7 @@ export const consuming: readonly Behaviour[] = [
       await one.stop()
       const before = other.heard.length
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(8, 'alone') }))
-      must(await other.has(before + 8, 15_000), () => `heard ${other.heard.length - before} of 8 alone`)
+      must(await other.has(before + 8, REBALANCED_MS), () => `heard ${other.heard.length - before} of 8 alone`)
       await other.stop()
     },
   },
@@ -180,7 +192,7 @@ export const consuming: readonly Behaviour[] = [
       const topic = fresh('early')
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'last', routeMs: 1_000 })
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(20) }))
-      must(await consumer.has(20, 30_000), () => `heard ${consumer.heard.length} of 20`)
+      must(await consumer.has(20, 2 * REBALANCED_MS), () => `heard ${consumer.heard.length} of 20`)
       await consumer.stop()
       same(
         consumer.heard,
@@ -195,11 +207,11 @@ export const consuming: readonly Behaviour[] = [
       const topic = fresh('delayed')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-      must(await consumer.has(1, 15_000), () => 'not heard')
+      must(await consumer.has(1, REBALANCED_MS), () => 'not heard')
       const at = Date.now()
       const messages = [{ body: base64('level'), delayLevel: 1 }]
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages }))
-      must(await consumer.has(2, 8_000), () => `heard ${consumer.heard.length} of 2`)
+      must(await consumer.has(2, REBALANCED_MS), () => `heard ${consumer.heard.length} of 2`)
       await consumer.stop()
       const took = Date.now() - at
       must(took >= 950 && took < 5_000, () => `came after ${took} ms`)

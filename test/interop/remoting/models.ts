@@ -6,6 +6,7 @@ import {
   must,
   numbered,
   pause,
+  REBALANCED_MS,
   same,
   sameTexts,
   textOf,
@@ -45,7 +46,7 @@ export const models: readonly Behaviour[] = [
       const topic = fresh('timed')
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-      must(await consumer.has(1, 15_000), () => 'not heard')
+      must(await consumer.has(1, REBALANCED_MS), () => 'not heard')
       const at = Date.now()
       const messages = [{ body: base64('timed'), delayMs: 1_500 }]
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages }))
@@ -110,7 +111,7 @@ export const models: readonly Behaviour[] = [
       await pause(3_000)
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(20) }))
       for (const consumer of [one, other])
-        must(await consumer.has(20, 15_000), () => `heard ${one.heard.length} and ${other.heard.length} of 20`)
+        must(await consumer.has(20, REBALANCED_MS), () => `heard ${one.heard.length} and ${other.heard.length} of 20`)
       await one.stop()
       await other.stop()
       for (const consumer of [one, other])
@@ -162,7 +163,7 @@ export const models: readonly Behaviour[] = [
         allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(20) }))
         const wanted = Array.from({ length: 20 }, (_, n) => `m${n}`)
         const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
-        must(await consumer.has(20, 15_000), () => `heard ${consumer.heard.length} of 20`)
+        must(await consumer.has(20, REBALANCED_MS), () => `heard ${consumer.heard.length} of 20`)
         await consumer.stop()
         same(consumer.heard, wanted)
         const group = fresh('CG')
@@ -172,7 +173,7 @@ export const models: readonly Behaviour[] = [
           throw error
         })
         if (!popped) return
-        must(await popped.has(20, 15_000), () => `popped ${popped.heard.length} of 20`)
+        must(await popped.has(20, REBALANCED_MS), () => `popped ${popped.heard.length} of 20`)
         await popped.stop()
         same(popped.heard, wanted)
       } finally {
