@@ -244,10 +244,6 @@ const suite: Suite = async ({ profile }) => {
         },
       )
     }
-    checks.skip(
-      'a session moves between two gateways',
-      'the broker is embedded in its gateway: two on one broker is not built yet',
-    )
   } finally {
     await Promise.all(running.map((agent) => agent.end()))
     await bench.close()
