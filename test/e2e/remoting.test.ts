@@ -64,7 +64,7 @@ describe('remoting and the broker', () => {
   it('keeps offsets and messages over a restart', async () => {
     const one = client()
     await one.send('T', 'kept')
-    const offset = { consumerGroup: 'G', topic: 'T', queueId: 0 }
+    const offset = { consumerGroup: 'G', topic: 'T', queueId: 0, setZeroIfNotFound: 'false' }
     expect((await one.ask(request.queryConsumerOffset, offset)).code).toBe(response.queryNotFound)
     await one.ask(request.updateConsumerOffset, { ...offset, commitOffset: 1 })
     await gateway.close()

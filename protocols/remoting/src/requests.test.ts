@@ -165,7 +165,9 @@ describe('offsets', () => {
     const { gateway, one } = await open()
     const send = () => one.send('T', 'x', { e: 1 })
     await send()
-    gateway.clock.advance(10)
+    expect(await one.ask(request.queryConsumerOffset, query)).toMatchObject({ code: 0, ext: { offset: '0' } })
+    gateway.clock.advance(30_000)
+    expect((await one.ask(request.queryConsumerOffset, query)).code).toBe(response.queryNotFound)
     await one.heartbeat('c1', [
       consumer('G', ['T']),
       consumer('H', ['T'], { consumeFromWhere: 'CONSUME_FROM_FIRST_OFFSET' }),
