@@ -37,6 +37,8 @@ export interface Resumption {
   readonly epoch: number
   /** Numbers of the deliveries that have come to it and are not settled. */
   readonly holding: readonly number[]
+  /** For one that is gone: what its session has bound. */
+  readonly bindings: readonly Binding[]
 }
 
 /** Numbers that there are. */
@@ -131,7 +133,7 @@ export class Inboxes {
    * taken over. What is out and did not come to it is handed out again. One that ended is there again under its epoch.
    * @throws Fault 'conflict' about 'epoch' when somebody opened it since; 'limit' about 'inbox'
    */
-  async resume({ open, epoch, holding }: Resumption, { session }: Context): Promise<Replies['open']> {
+  async resume({ open, epoch, holding, bindings }: Resumption, { session }: Context): Promise<Replies['open']> {
     const { state, log } = this.#core
     const { inbox: name, expiry } = open
     log.admit()
@@ -151,7 +153,10 @@ export class Inboxes {
       state.epoch = Math.max(state.epoch, epoch)
       inbox.logged ||= expiry > 0 || will !== undefined
       this.#attach(inbox, session, expiry, will)
+      // In this same turn too: whatever is published from here on is for it.
+      const granted = known ? [] : this.#add(inbox, bindings)
       await this.#wrote(inbox, false)
+      await this.#bound({ inbox: name, add: bindings.filter((_, at) => granted[at] === true), remove: [] }, inbox)
     }
     return { existed: known !== undefined, epoch, incoming: [...inbox.incoming.keys()] }
   }
@@ -198,21 +203,23 @@ export class Inboxes {
     const existed = command.remove === 'others' ? [] : command.remove.map(isBound)
     const remove = this.#removed(inbox, command)
     for (const { pattern, share } of remove) this.#unbind(inbox, pattern, share)
-    const granted: (true | Fault)[] = []
-    const add: Binding[] = []
-    for (const binding of command.add) {
-      try {
-        this.#check(inbox, binding)
-        bind(core.state, inbox, binding)
-        granted.push(true)
-        add.push(binding)
-      } catch (error) {
-        granted.push(Fault.from(error))
-      }
-    }
+    const granted = this.#add(inbox, command.add)
+    const add = command.add.filter((_, at) => granted[at] === true)
     await this.#bound({ inbox: inbox.name, add, remove }, inbox)
     inbox.wake()
     return { granted, existed }
+  }
+
+  #add(inbox: InboxState, bindings: readonly Binding[]): (true | Fault)[] {
+    return bindings.map((binding) => {
+      try {
+        this.#check(inbox, binding)
+        bind(this.#core.state, inbox, binding)
+        return true
+      } catch (error) {
+        return Fault.from(error)
+      }
+    })
   }
 
   /** A share is written down even when the inbox that made it is not: it outlives it. */

@@ -1,4 +1,4 @@
-import type { CommandOf, Slot } from '@sluice/core'
+import type { Binding, CommandOf, Slot } from '@sluice/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Bench, bodies, contextOf, faultOf, message } from '../test/support.ts'
 
@@ -13,8 +13,8 @@ describe('an inbox that its holder has open still', () => {
     expiry,
     ...(will !== undefined && { will: { message: message('W', will), after: 0 } }),
   })
-  const bind = (epoch: number) =>
-    bench.run<'bind'>({ kind: 'bind', inbox: 'i', epoch, add: [{ pattern: 'T', retained: 'skip' }], remove: [] })
+  const bindings: readonly Binding[] = [{ pattern: 'T', retained: 'skip' }]
+  const bind = (epoch: number) => bench.run<'bind'>({ kind: 'bind', inbox: 'i', epoch, add: bindings, remove: [] })
   const pop = (epoch: number, max = 8) =>
     bench.run<'pop'>({
       kind: 'pop',
@@ -25,7 +25,7 @@ describe('an inbox that its holder has open still', () => {
       fifo: false,
     })
   const resume = (epoch: number, command: CommandOf<'open'>, holding: readonly number[] = [], client = 'c') =>
-    bench.broker.resume(bench.broker.node, { open: command, epoch, holding }, contextOf(client))
+    bench.broker.resume(bench.broker.node, { open: command, epoch, holding, bindings }, contextOf(client))
   const started = async (command: CommandOf<'open'>) => {
     bench = await Bench.start({ defaultQueues: 1 })
     const { epoch } = await bench.run<'open'>(command)
@@ -66,9 +66,10 @@ describe('an inbox that its holder has open still', () => {
     const epoch = await started(open(0, 'farewell'))
     await bench.kill()
     expect(await faultOf(pop(epoch))).toMatchObject({ code: 'notFound' })
-    expect(await resume(epoch, open(0, 'farewell'), [1, 3])).toEqual({ existed: false, epoch, incoming: [] })
-    await bind(epoch)
+    const resumed = resume(epoch, open(0, 'farewell'), [1, 3])
+    // Its bindings are there in the same turn.
     await bench.publish(message('T', '1'), message('T', '2'))
+    expect(await resumed).toEqual({ existed: false, epoch, incoming: [] })
     const taken = [...(await pop(epoch)).batch]
     expect(taken.map(({ message: { body }, receipt }) => [String(body), (receipt as Slot).slot])).toEqual([
       ['1', 2],
@@ -89,7 +90,6 @@ describe('an inbox that its holder has open still', () => {
     const epoch = await started(open(0))
     await bench.kill()
     await resume(epoch, open(0), [1])
-    await bind(epoch)
     await bench.publish(message('T', '1'))
     const { epoch: newer } = await bench.run<'open'>(open(0), contextOf('other'))
     expect(bodies((await pop(newer)).batch)).toEqual(['1'])

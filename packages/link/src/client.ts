@@ -62,7 +62,8 @@ export interface LinkedBackend extends Backend {
 const START_MS: Ms = 30_000
 const HANDSHAKE_MS: Ms = 5_000
 const BACKOFF_MS: Ms = 50
-const BACKOFF_MAX_MS: Ms = 2_000
+/** Clients wait meanwhile, and a broker that is not there is found out for next to nothing. */
+const BACKOFF_MAX_MS: Ms = 500
 
 const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
@@ -258,26 +259,15 @@ class Linked implements LinkedBackend {
   #sayAgain(calling: Calling, kept: boolean): void {
     for (const { session, heartbeat } of kept ? [] : this.#holders.heartbeats())
       this.#say(calling, heartbeat, this.#contextOf(session))
-    for (const { session, resumption, bind } of this.#holders.inboxes()) {
-      const context = this.#contextOf(session)
-      this.#say<'open'>(calling, resumption.open, context, resumption, ({ existed }) => {
-        const again = existed ? undefined : bind()
-        if (again) this.#say(calling, again, context)
-      })
-    }
+    for (const { session, resumption } of this.#holders.inboxes())
+      this.#say(calling, resumption.open, this.#contextOf(session), resumption)
   }
 
-  #say<K extends Kind>(
-    calling: Calling,
-    command: CommandOf<K>,
-    context: Context,
-    resumes?: Resumption,
-    done: (reply: ReplyTo<K>) => void = () => undefined,
-  ): void {
+  #say<K extends Kind>(calling: Calling, command: CommandOf<K>, context: Context, resumes?: Resumption): void {
     // Whose inbox is another's by now hears that from its own next command.
     const failed = ({ code }: Fault) =>
       code === 'conflict' || this.#log.warn('link.resume', { session: context.session.id, kind: command.kind, code })
-    calling.send(new Pending<K>(command, context, done, failed) as unknown as Pending, resumes)
+    calling.send(new Pending<K>(command, context, () => undefined, failed) as unknown as Pending, resumes)
   }
 
   #contextOf(session: Session): Context {

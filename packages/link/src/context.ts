@@ -1,4 +1,4 @@
-import type { Clock, Context, Principal, Session } from '@sluice/core'
+import type { Binding, Clock, Context, Principal, Session } from '@sluice/core'
 import type { Resumption } from './holders.ts'
 import { malformed, type Reader } from './reader.ts'
 import { readValue, writeValue } from './values.ts'
@@ -55,14 +55,17 @@ export const readContext = (
 }
 
 /** Before an `open` that resumes. */
-export const writeResumption = (writer: Writer, { epoch, holding }: Resumption): void => {
+export const writeResumption = (writer: Writer, { epoch, holding, bindings }: Resumption): void => {
   writer.number(epoch).number(holding.length)
   for (const slot of holding) writer.number(slot)
+  writeValue(writer, bindings)
 }
 
 export const readResumption = (reader: Reader): Omit<Resumption, 'open'> => {
   const epoch = reader.number()
   const holding: number[] = []
   for (let left = reader.count(); left > 0; left--) holding.push(reader.number())
-  return { epoch, holding }
+  const bindings = readValue(reader)
+  if (!Array.isArray(bindings)) throw malformed('no bindings')
+  return { epoch, holding, bindings: bindings as Binding[] }
 }

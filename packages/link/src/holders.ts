@@ -19,6 +19,8 @@ export interface Resumption {
   readonly epoch: number
   /** Numbers of the deliveries that have come here: what else is out was lost on its way. */
   readonly holding: readonly number[]
+  /** For one that has to be made anew. */
+  readonly bindings: readonly Binding[]
 }
 
 const keyOf = (pattern: string, share: string | undefined): string => `${share ?? ''}\0${pattern}`
@@ -121,29 +123,16 @@ export class Holders {
     for (const [session, holder] of this.#holders) if (holder?.heartbeat) yield { session, heartbeat: holder.heartbeat }
   }
 
-  /** `bind`: for one that had to be made anew. */
-  *inboxes(): Iterable<{
-    readonly session: Session
-    readonly resumption: Resumption
-    bind(): CommandOf<'bind'> | undefined
-  }> {
+  *inboxes(): Iterable<{ readonly session: Session; readonly resumption: Resumption }> {
     for (const [session, holder] of this.#holders) {
-      for (const [inbox, { command, epoch, bindings, holding }] of holder?.inboxes ?? []) {
-        const resumption = { open: command, epoch, holding: [...holding] }
-        yield { session, resumption, bind: () => bindAgain(inbox, epoch, [...bindings.values()]) }
-      }
+      for (const { command, epoch, bindings, holding } of holder?.inboxes.values() ?? [])
+        yield {
+          session,
+          resumption: { open: command, epoch, holding: [...holding], bindings: [...bindings.values()].map(again) },
+        }
     }
   }
 }
 
 /** What was retained has been sent already. */
-const bindAgain = (inbox: string, epoch: number, bindings: readonly Binding[]): CommandOf<'bind'> | undefined =>
-  bindings.length === 0
-    ? undefined
-    : {
-        kind: 'bind',
-        inbox,
-        epoch,
-        add: bindings.map((binding) => ({ ...binding, retained: 'skip' })),
-        remove: [],
-      }
+const again = (binding: Binding): Binding => ({ ...binding, retained: 'skip' })

@@ -80,6 +80,8 @@ export const mayRepeat = (command: CommandOf<Kind>): boolean => {
   if (command.kind === 'publish') return command.once !== undefined
   // Of a retry the new receipt would be lost.
   if (command.kind === 'settle') return command.outcome.kind !== 'retry'
+  // What was on its way to an inbox is handed out again when that is resumed.
+  if (command.kind === 'pop') return command.source.kind === 'inbox' && command.invisible !== 0
   return repeatable.has(command.kind)
 }
 

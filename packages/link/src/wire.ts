@@ -1,7 +1,7 @@
 import { Fault } from '@sluice/core'
 import { malformed, Reader } from './reader.ts'
 
-export const LINK_VERSION = 1
+export const LINK_VERSION = 2
 
 /** What a frame is. Those up to `refused` are spoken before the two know each other. */
 export const frame = {

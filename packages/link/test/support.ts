@@ -1,5 +1,6 @@
 import {
   type Addressee,
+  type Binding,
   type Command,
   type CommandOf,
   type Context,
@@ -36,6 +37,7 @@ export class StubBackend implements ServedBackend {
     readonly inbox: string
     readonly epoch: number
     readonly holding: readonly number[]
+    readonly bindings: readonly Binding[]
     readonly session: string
   }[] = []
   /** What it answers at once; undefined: the test will. */
@@ -51,8 +53,8 @@ export class StubBackend implements ServedBackend {
     }) as Promise<ReplyTo<K>>
   }
 
-  async resume(_node: string, { open, epoch, holding }: Resumption, { session }: Context) {
-    this.resumed.push({ inbox: open.inbox, epoch, holding, session: session.id })
+  async resume(_node: string, { open, epoch, holding, bindings }: Resumption, { session }: Context) {
+    this.resumed.push({ inbox: open.inbox, epoch, holding, bindings, session: session.id })
     return { existed: this.existed, epoch, incoming: [] }
   }
 
