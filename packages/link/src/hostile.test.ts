@@ -4,52 +4,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { turns, Wire } from '@sluice/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
+import { bytesOf, framesIn, greeted, stranger } from '../test/stranger.ts'
 import { ending, NODE, Rig, SEAL_KEY, StubBackend } from '../test/support.ts'
 import { parseLinkAddress } from './address.ts'
 import { connectBackend } from './client.ts'
 import { serveBackend } from './server.ts'
-import { makeNonce, proofOf } from './trust.ts'
-import { readFault, readValue, writeValue } from './values.ts'
-import { type Frame, FrameDecoder, frame, LINK_VERSION } from './wire.ts'
-import { Writer } from './writer.ts'
+import { readFault } from './values.ts'
+import { frame, LINK_VERSION } from './wire.ts'
 
 const SECRET = 'sixteen characters'
 let rig: Rig
 afterEach(() => rig?.end())
 
-const bytesOf = (type: number, id: number, value?: unknown): Buffer => {
-  const writer = new Writer()
-  writer.begin(type, id)
-  if (value !== undefined) writeValue(writer, value)
-  writer.end()
-  return Buffer.concat(writer.take())
-}
-const framesIn = (bytes: Buffer): Frame[] => {
-  const seen: Frame[] = []
-  new FrameDecoder(1 << 30).decode(bytes, (one) => seen.push(one))
-  return seen
-}
-
-/** A stranger's connection, after the broker's challenge. */
-const stranger = async () => {
-  const wire = new Wire(rig.dial())
-  const length = (await wire.until((unread) => unread.length >= 4 && unread)).readUInt32BE() + 4
-  const [challenge] = framesIn(await wire.take(length))
-  const { nonce } = readValue(challenge!.content) as { nonce: Buffer }
-  const hello = (more: object = {}, secret = SECRET) => {
-    const gatewayNonce = makeNonce()
-    const proof = proofOf('gateway', { secret, process: 'x', brokerNonce: nonce, gatewayNonce })
-    return bytesOf(frame.hello, 0, { version: LINK_VERSION, process: 'x', nonce: gatewayNonce, proof, ...more })
-  }
-  return { wire, hello }
-}
-const greeted = async () => {
-  const one = await stranger()
-  one.wire.write(one.hello())
-  const length = (await one.wire.until((unread) => unread.length >= 4 && unread)).readUInt32BE() + 4
-  expect(framesIn(await one.wire.take(length))[0]!.type).toBe(frame.welcome)
-  return one.wire
-}
 const session = bytesOf(frame.session, 1, { id: 'x/1', client: 'c' })
 
 describe('a broker’s link, before it knows who is there', () => {
@@ -66,7 +32,7 @@ describe('a broker’s link, before it knows who is there', () => {
     ['more items than bytes', () => bytesOf(frame.hello, 0).fill(9, 8), 'malformed'],
   ])('refuses %s', async (_, bytes, code) => {
     rig = new Rig({ secret: SECRET })
-    const { wire } = await stranger()
+    const { wire } = await stranger(rig, SECRET)
     wire.write(bytes())
     await wire.closed
     expect(wire.unread).toHaveLength(0)
@@ -77,7 +43,7 @@ describe('a broker’s link, before it knows who is there', () => {
   it('refuses whoever does not know the secret, or speaks another version, and says so', async () => {
     rig = new Rig({ secret: SECRET })
     const saidTo = async (more: object, secret?: string) => {
-      const { wire, hello } = await stranger()
+      const { wire, hello } = await stranger(rig, SECRET)
       wire.write(hello(more, secret))
       const [refused] = framesIn(await wire.rest())
       expect(refused!.type).toBe(frame.refused)
@@ -93,7 +59,7 @@ describe('a broker’s link, before it knows who is there', () => {
 
   it('waits five seconds for a greeting, and for so many strangers', async () => {
     rig = new Rig()
-    const { wire } = await stranger()
+    const { wire } = await stranger(rig, SECRET)
     wire.write(Buffer.from('0000', 'hex'))
     await rig.pass(5_100)
     await wire.closed
@@ -123,7 +89,7 @@ describe('a broker’s link, to a gateway gone mad', () => {
     ['a command of no kind', Buffer.concat([session, head(frame.command, 8), Buffer.from([1, 0, 9, 0, 9, 9, 9, 9])])],
   ])('ends at %s', async (_, bytes) => {
     rig = new Rig({ secret: SECRET })
-    const wire = await greeted()
+    const wire = await greeted(rig, SECRET)
     wire.write(bytes)
     await wire.closed
     expect(rig.backend.calls).toEqual([])
@@ -131,7 +97,7 @@ describe('a broker’s link, to a gateway gone mad', () => {
 
   it('goes on after what means nothing', async () => {
     rig = new Rig({ secret: SECRET })
-    const wire = await greeted()
+    const wire = await greeted(rig, SECRET)
     wire.write(Buffer.concat([bytesOf(frame.cancel, 9), bytesOf(frame.answer, 9, 1), bytesOf(frame.pong, 0)]))
     wire.write(bytesOf(frame.ping, 5))
     const [pong] = framesIn(await wire.take(9))
@@ -140,7 +106,7 @@ describe('a broker’s link, to a gateway gone mad', () => {
 
   it('is given up when it is silent, and looked for with signs of life', async () => {
     rig = new Rig({ secret: SECRET })
-    const wire = await greeted()
+    const wire = await greeted(rig, SECRET)
     for (let n = 0; n < 3; n++) {
       await rig.pass(5_000)
       expect(framesIn(await wire.take(9))[0]!.type).toBe(frame.ping)
@@ -154,7 +120,7 @@ describe('a broker’s link, to a gateway gone mad', () => {
 describe('a gateway that takes nothing', () => {
   it('is read no further, and given up after a minute', async () => {
     rig = new Rig({ secret: SECRET })
-    const wire = await greeted()
+    const wire = await greeted(rig, SECRET)
     rig.backend.answers = () => ({ answer: Buffer.alloc(8 * 1024 * 1024) })
     wire.socket.pause()
     const command = (id: number) => Buffer.concat([head(frame.command, ask.length).fill(id, 8), ask])
