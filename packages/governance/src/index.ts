@@ -4,6 +4,7 @@ import { route } from './route.ts'
 import { type Tracer, trace } from './trace.ts'
 import { underway } from './underway.ts'
 
+export { SCRAM_SHA_256, type ScramKeys, scramKeys, verifyScram } from './access/scram.ts'
 export type { Meter } from './measure.ts'
 export { oneNode } from './route.ts'
 export type { Span, Tracer } from './trace.ts'

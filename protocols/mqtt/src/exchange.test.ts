@@ -1,14 +1,21 @@
-import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { type Credentials, Fault, type Principal } from '@sluice/core'
 import { type FakeGateway, fakeGateway, serverOf, turns } from '@sluice/testkit'
 import type { IAuthPacket, IConnackPacket } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connectPacket, dial, type TestClient } from '../test/client.ts'
-import mqtt, { SCRAM_SHA_256, scramKeys, verifyScram } from './index.ts'
+import mqtt from './index.ts'
 
-const method = SCRAM_SHA_256
-const users = { ann: scramKeys('pencil'), 'b,=b': scramKeys('secret') }
-const lookup = async (user: string) => users[user as 'ann']
+/** A method of one question, whose last word needs no answer. */
+const method = 'PASSWORD-ASKED'
+const passwords: Readonly<Record<string, string>> = { ann: 'pencil', 'b,=b': 'secret' }
+const verify = async ({ secret, exchange }: Credentials): Promise<string> => {
+  const user = String(secret)
+  const challenge = Buffer.from(`for ${user}`)
+  const answer = await exchange!(challenge)
+  if (answer.toString() !== `${challenge} ${passwords[user]}`) throw new Fault('unauthenticated', 'no')
+  void exchange!(Buffer.from(`${passwords[user]} it was`))
+  return user
+}
 
 let gateway: FakeGateway
 let protocol = mqtt({ authenticationMethods: [method, 'PING-PONG'] })
@@ -16,7 +23,7 @@ let principal: (who: Credentials) => Principal | Promise<Principal>
 beforeEach(() => {
   gateway = fakeGateway()
   protocol = mqtt({ authenticationMethods: [method, 'PING-PONG'] })
-  principal = async (who) => ({ name: await verifyScram(who, lookup), tenant: '', super: false })
+  principal = async (who) => ({ name: await verify(who), tenant: '', super: false })
   const { admit } = gateway
   Object.assign(gateway, {
     authenticate: (who: Credentials) => principal(who),
@@ -32,29 +39,12 @@ afterEach(async () => {
   gateway.close()
 })
 
-const hmac = (key: Buffer, text: string) => createHmac('sha256', key).update(text).digest()
-
-/** The client's side of RFC 5802. */
-const scramClient = (user: string, password: string) => {
-  const bare = `n=${user.replace(/=/g, '=3D').replace(/,/g, '=2C')},r=rOprNGfwEbeRWgbNEkqO`
-  let expected = ''
-  return {
-    first: Buffer.from(`n,,${bare}`),
-    answer(challenge: Buffer): Buffer {
-      const found = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(challenge.toString())!
-      const salted = pbkdf2Sync(password, Buffer.from(found[2]!, 'base64'), Number(found[3]), 32, 'sha256')
-      const clientKey = hmac(salted, 'Client Key')
-      const unproven = `c=biws,r=${found[1]}`
-      const signed = `${bare},${challenge},${unproven}`
-      const signature = hmac(createHash('sha256').update(clientKey).digest(), signed)
-      expected = `v=${hmac(hmac(salted, 'Server Key'), signed).toString('base64')}`
-      return Buffer.from(
-        `${unproven},p=${Buffer.from(clientKey.map((byte, at) => byte ^ signature[at]!)).toString('base64')}`,
-      )
-    },
-    trusts: (last: Buffer | undefined) => last?.toString() === expected,
-  }
-}
+/** The client's side: its name, its password over the challenge, and what the server then says of itself. */
+const asking = (user: string, password: string) => ({
+  first: Buffer.from(user),
+  answer: (challenge: Buffer) => Buffer.from(`${challenge} ${password}`),
+  trusts: (last: Buffer | undefined) => last?.toString() === `${password} it was`,
+})
 
 const begin = async (authenticationData: Buffer | undefined, authenticationMethod = method): Promise<TestClient> => {
   const client = await dial(protocol, gateway, 5)
@@ -69,32 +59,22 @@ const dataOf = ({ properties }: IAuthPacket | IConnackPacket) =>
   (properties as { authenticationData?: Buffer } | undefined)?.authenticationData
 
 const login = async (user: string, password: string) => {
-  const scram = scramClient(user, password)
-  const client = await begin(scram.first)
+  const asked = asking(user, password)
+  const client = await begin(asked.first)
   const challenge = await client.next('auth')
   expect(challenge).toMatchObject({ reasonCode: 0x18, properties: { authenticationMethod: method } })
-  client.send(auth(0x18, scram.answer(dataOf(challenge)!)))
-  return { client, connack: await client.next('connack'), scram }
+  client.send(auth(0x18, asked.answer(dataOf(challenge)!)))
+  return { client, connack: await client.next('connack'), asked }
 }
 
-describe('SCRAM-SHA-256', () => {
-  it('keeps what RFC 7677 keeps of its example', () => {
-    const keys = scramKeys('pencil', { salt: Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64'), iterations: 4096 })
-    const nonce = 'rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0'
-    const signed = `n=user,r=rOprNGfwEbeRWgbNEkqO,r=${nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=${nonce}`
-    expect(hmac(keys.serverKey, signed).toString('base64')).toBe('6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=')
-    const proof = Buffer.from('dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=', 'base64')
-    const clientKey = Buffer.from(hmac(keys.storedKey, signed).map((byte, at) => byte ^ proof[at]!))
-    expect(createHash('sha256').update(clientKey).digest()).toEqual(keys.storedKey)
-  })
-
+describe('a login by exchange', () => {
   it.each([
     ['ann', 'pencil'],
     ['b,=b', 'secret'],
   ])('lets %s in, and proves the server in its CONNACK', async (user, password) => {
-    const { connack, scram } = await login(user, password)
+    const { connack, asked } = await login(user, password)
     expect(connack).toMatchObject({ reasonCode: 0, properties: { authenticationMethod: method } })
-    expect(scram.trusts(dataOf(connack))).toBe(true)
+    expect(asked.trusts(dataOf(connack))).toBe(true)
     expect(gateway.of('open')).toHaveLength(1)
   })
 
@@ -108,29 +88,6 @@ describe('SCRAM-SHA-256', () => {
       expect(dataOf(connack)).toBeUndefined()
     }
     expect(gateway.of('open')).toHaveLength(0)
-  })
-
-  it.each(['', 'n,,', 'p=tls-unique,,n=ann,r=x', 'n,a=eve,n=ann,r=x', 'y,,n=ann', 'x'.repeat(5_000)])(
-    'refuses %s',
-    async (first) => {
-      const client = await begin(Buffer.from(first))
-      expect((await client.next('connack')).reasonCode).toBe(0x86)
-    },
-  )
-
-  it('refuses another nonce, another binding and a second use of a proof', async () => {
-    for (const spoil of [
-      (text: string) => text.replace('r=rOpr', 'r=xOpr'),
-      (text: string) => text.replace('c=biws', 'c=eSws'),
-      () => 'c=biws',
-      (text: string) => `${text}AAAA`,
-    ]) {
-      const scram = scramClient('ann', 'pencil')
-      const client = await begin(scram.first)
-      const answer = scram.answer(dataOf(await client.next('auth'))!)
-      client.send(auth(0x18, Buffer.from(spoil(answer.toString()))))
-      expect((await client.next('connack')).reasonCode).toBe(0x86)
-    }
   })
 })
 
@@ -163,7 +120,7 @@ describe('an exchange', () => {
   })
 
   it('lets nothing pass but AUTH and DISCONNECT [MQTT-3.1.2-30]', async () => {
-    const { first } = scramClient('ann', 'pencil')
+    const { first } = asking('ann', 'pencil')
     const eager = await begin(first)
     await eager.next('auth')
     eager.send({ cmd: 'pingreq' })
@@ -177,15 +134,15 @@ describe('an exchange', () => {
   })
 
   it('keeps its method and its turns [MQTT-4.12.0-5]', async () => {
-    const scram = scramClient('ann', 'pencil')
-    for (const packet of [auth(0x18, scram.first, 'PING-PONG'), auth(0x19, scram.first)]) {
-      const client = await begin(scram.first)
+    const asked = asking('ann', 'pencil')
+    for (const packet of [auth(0x18, asked.first, 'PING-PONG'), auth(0x19, asked.first)]) {
+      const client = await begin(asked.first)
       await client.next('auth')
       client.send(packet)
       await ended(client, 'connack', 0x82)
     }
-    const twice = await begin(scram.first)
-    const answer = auth(0x18, scram.answer(dataOf(await twice.next('auth'))!))
+    const twice = await begin(asked.first)
+    const answer = auth(0x18, asked.answer(dataOf(await twice.next('auth'))!))
     principal = () => new Promise(() => undefined)
     twice.send(answer, answer)
     const { cmd } = await Promise.race([twice.next('connack')])
@@ -193,7 +150,7 @@ describe('an exchange', () => {
   })
 
   it('that the client leaves open ends', async () => {
-    const client = await begin(scramClient('ann', 'pencil').first)
+    const client = await begin(asking('ann', 'pencil').first)
     await client.next('auth')
     await gateway.clock.pass(gateway.limits.handshakeMs + 2_000)
     expect((await client.wire.rest()).toString('hex')).toBe('')
@@ -214,20 +171,20 @@ describe('an exchange', () => {
 describe('a client that proves itself again', () => {
   const again = async (user: string, password: string) => {
     const { client } = await login('ann', 'pencil')
-    const scram = scramClient(user, password)
-    client.send(auth(0x19, scram.first))
+    const asked = asking(user, password)
+    client.send(auth(0x19, asked.first))
     const challenge = await client.next('auth')
-    client.send({ cmd: 'pingreq' }, auth(0x18, scram.answer(dataOf(challenge)!)))
+    client.send({ cmd: 'pingreq' }, auth(0x18, asked.answer(dataOf(challenge)!)))
     await client.next('pingresp')
-    return { client, scram }
+    return { client, asked }
   }
 
   it('is told so, and everything else goes on', async () => {
-    const { client, scram } = await again('ann', 'pencil')
+    const { client, asked } = await again('ann', 'pencil')
     const done = await client.next('auth')
     expect(done.reasonCode).toBe(0)
-    expect(scram.trusts(dataOf(done))).toBe(true)
-    client.send(auth(0x19, scram.first))
+    expect(asked.trusts(dataOf(done))).toBe(true)
+    client.send(auth(0x19, asked.first))
     expect((await client.next('auth')).reasonCode).toBe(0x18)
   })
 
@@ -249,8 +206,8 @@ describe('a client that proves itself again', () => {
     const other = (await login('ann', 'pencil')).client
     other.send(auth(0x19, Buffer.from('x'), 'PING-PONG'))
     expect(await other.next('disconnect')).toMatchObject({ reasonCode: 0x82 })
-    const { client: slow, scram } = await login('ann', 'pencil')
-    slow.send(auth(0x19, scram.first))
+    const { client: slow, asked } = await login('ann', 'pencil')
+    slow.send(auth(0x19, asked.first))
     await slow.next('auth')
     await gateway.clock.pass(gateway.limits.handshakeMs + 2_000)
     expect(await slow.next('disconnect')).toMatchObject({ reasonCode: 0x87 })

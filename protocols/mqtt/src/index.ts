@@ -4,7 +4,6 @@ import { createHouse } from './house.ts'
 import { checkMqttOptions, type MqttOptions, toSettings } from './options.ts'
 import { startServer } from './server.ts'
 
-export { SCRAM_SHA_256, type ScramKeys, scramKeys, verifyScram } from './scram.ts'
 export type { MqttOptions }
 
 /** MQTT 3.1.1 and 5.0. Sessions live in the broker as inboxes; what is published goes to the topic of its first level. */
