@@ -67,9 +67,9 @@ export const administering: readonly Behaviour[] = [
       must((await admin<string>(bench, 'who', { topic })).includes(group), () => 'not among who consumes it')
       must((await admin(bench, 'producers', { group: 'PG', topic })).length >= 1, () => 'no producer')
       const caughtUp = async () => (await admin<number>(bench, 'consumeStats', { group }))[0] === 0
-      must(await until(caughtUp, 20_000), () => 'its offsets are never told')
+      must(await until(caughtUp, REBALANCED_MS), () => 'its offsets are never told')
       await admin(bench, 'reset', { group, topic, timestamp: 1 })
-      must(await consumer.has(20, 40_000), () => `heard ${consumer.heard.length} of 20 after the reset`)
+      must(await consumer.has(20, REBALANCED_MS), () => `heard ${consumer.heard.length} of 20 after the reset`)
       await consumer.stop()
       await admin(bench, 'deleteGroup', { group })
       must(!(await admin<string>(bench, 'groups')).includes(group), () => 'still in the list of groups')
@@ -107,7 +107,7 @@ export const administering: readonly Behaviour[] = [
       const [subscriptions] = await admin<number>(bench, 'running', { group, client })
       must((subscriptions ?? 0) >= 1, () => `it says ${subscriptions} subscriptions`)
       is(await admin(bench, 'direct', { group, client, topic, msgId: sent[0]?.offsetMsgId }), ['CR_SUCCESS'])
-      must(await consumer.has(2, 5_000), () => 'the message did not come to its listener')
+      must(await consumer.has(2, 20_000), () => 'the message did not come to its listener')
       await consumer.stop()
     },
   },
@@ -119,13 +119,13 @@ export const administering: readonly Behaviour[] = [
       allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(1, 'warm') }))
       const consumer = await agent.consume({ nameserver, group: fresh('CG'), topic, from: 'first' })
       const messages = [
-        { body: base64('never'), delayMs: 3_000 },
-        { body: base64('later'), delayMs: 3_000 },
+        { body: base64('never'), delayMs: 5_000 },
+        { body: base64('later'), delayMs: 5_000 },
       ]
       const sent = await agent.produce({ nameserver, group: 'PG', topic, messages })
       allSent(sent)
       await agent.results('recall', { nameserver, group: 'PG', topic, handle: sent[0]?.recallHandle })
-      must(await consumer.has(2, 10_000), () => `heard ${consumer.heard.map(textOf)}`)
+      must(await consumer.has(2, REBALANCED_MS), () => `heard ${consumer.heard.map(textOf)}`)
       await pause(2_000)
       await consumer.stop()
       same(consumer.heard, ['warm0', 'later'])

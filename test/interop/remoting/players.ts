@@ -21,14 +21,6 @@ export interface Player {
   readonly lacks: Partial<Record<Feature, string>>
 }
 
-/** Seen to fail now and then beside other clients, never alone, by a cause that is not known yet: in the full run only. */
-export const unsteady: readonly { readonly client: string; readonly feature: Feature }[] = [
-  { client: 'rocketmq-client 5.5.0', feature: 'share' },
-  { client: 'rocketmq-client 5.5.0', feature: 'pop' },
-  { client: 'rocketmq-client 4.9.8', feature: 'early' },
-  { client: 'ali-ons@3.12.0', feature: 'delay' },
-]
-
 const java = (release: string, lacks: Player['lacks'], more: Pick<Player, 'told'>): Player => ({
   name: `rocketmq-client ${release}`,
   ...more,

@@ -9,7 +9,7 @@ import type { Behaviour, Bench } from './common.ts'
 import { consuming } from './consuming.ts'
 import { draining } from './draining.ts'
 import { models } from './models.ts'
-import { type Player, players, unsteady } from './players.ts'
+import { type Player, players } from './players.ts'
 import { poppingTogether } from './popping.ts'
 
 /** The table: each of these by each client. */
@@ -21,7 +21,7 @@ const only = process.env.SLUICE_ONLY?.split(',')
 const play = async (
   player: Player,
   all: Checks,
-  bench: Omit<Bench, 'agent' | 'another' | 'mate' | 'looksItself' | 'told'>,
+  bench: Omit<Bench, 'agent' | 'another' | 'mate' | 'told'>,
 ): Promise<void> => {
   const wanted = behaviours.filter(({ feature }) => !only?.length || only.includes(feature))
   let agent: Agent | undefined
@@ -40,15 +40,12 @@ const play = async (
       const cell = `${player.name}: ${name}`
       const lacks = player.lacks[feature]
       if (lacks !== undefined) all.skip(cell, lacks)
-      else if (!bench.full && unsteady.some((one) => one.client === player.name && one.feature === feature))
-        all.skip(cell, 'in the full profile only, until it is known why it fails there now and then')
       else if (long && !bench.full) all.skip(cell, 'in the full profile only')
       else
         await all.check(cell, () =>
           run({
             ...bench,
             told: player.told === true,
-            looksItself: player.oneClientAProcess === true,
             agent: agent!,
             mate,
             another: (options) => player.start(options),
