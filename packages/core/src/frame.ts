@@ -26,7 +26,8 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
   readonly #codec: Codec<Frame>
   readonly #gateway: Gateway
   readonly #connections = new Set<FrameConnection<Frame>>()
-  readonly #stopChecking: () => void
+  /** While there are connections: a gateway without clients is to sleep. */
+  #stopChecking: (() => void) | undefined
   #dirty: FrameConnection<Frame>[] = []
   #counter = 0
   #checks = 0
@@ -36,7 +37,6 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
     this.#spec = spec
     this.#codec = spec.codec(gateway.limits)
     this.#gateway = gateway
-    this.#stopChecking = gateway.clock.every(CHECK_MS, () => this.#check())
   }
 
   accept(socket: Duplex, peer: Peer): void {
@@ -44,6 +44,7 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
     const id = `${this.#spec.name}/${++this.#counter}`
     const connection = new FrameConnection(this.#spec, this.#codec, this.#gateway, socket, peer, id, this)
     this.#connections.add(connection)
+    this.#stopChecking ??= this.#gateway.clock.every(CHECK_MS, () => this.#check())
     connection.start()
   }
 
@@ -53,7 +54,6 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#stopChecking()
     const closing = [...this.#connections].map((connection) => {
       connection.end(true)
       return connection.gone
@@ -63,6 +63,9 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
 
   closed(connection: FrameConnection<Frame>): void {
     this.#connections.delete(connection)
+    if (this.#connections.size > 0) return
+    this.#stopChecking?.()
+    this.#stopChecking = undefined
   }
 
   flushLater(connection: FrameConnection<Frame>): void {
