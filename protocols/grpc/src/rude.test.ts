@@ -44,5 +44,5 @@ describe('the process lives on', () => {
     for (const socket of sockets) socket.destroy()
     await until(() => [...house.server.connections()].length === 1)
     await house.close()
-  })
+  }, 20_000)
 })
