@@ -166,7 +166,7 @@ describe('offsets', () => {
     const send = () => one.send('T', 'x', { e: 1 })
     await send()
     expect(await one.ask(request.queryConsumerOffset, query)).toMatchObject({ code: 0, ext: { offset: '0' } })
-    gateway.clock.advance(30_000)
+    gateway.clock.advance(60_000)
     expect((await one.ask(request.queryConsumerOffset, query)).code).toBe(response.queryNotFound)
     await one.heartbeat('c1', [
       consumer('G', ['T']),

@@ -17,15 +17,17 @@ const query = async (
   return gateway.handle({ kind: 'queryOffset', queue, at }, context)
 }
 
-/** Clients say what they consume so often; the first time may be lost (Java: two threads that say it at once). */
-const HEARTBEAT_MS = 30_000
+/**
+ * Clients say what they consume every 30 s; the first time may be lost (Java: two threads that say it at once), and the next
+ * one comes 31 s after its client did, or later where an answer took its time.
+ */
+const YOUNG_MS = 60_000
 
 /**
  * QUERY_CONSUMER_OFFSET (14). 22 where the group has none: the client then decides by what it was told to begin with.
  * A client that wants to begin at the end means the end as it was when it subscribed, and is told that: what comes in
- * between this answer and its own look for the end is not skipped. Of a topic younger than the time between two
- * heartbeats nobody can say who was there first: its messages are not skipped either. RocketMQ's broker skips none that
- * are still in its memory.
+ * between this answer and its own look for the end is not skipped. Of a topic of less than a minute nobody can
+ * say who was there first: its messages are not skipped either. RocketMQ's broker skips none that are still in its memory.
  */
 export const queryConsumerOffset: Handler = async (frame, context, desk) => {
   const group = text(frame.ext, 'consumerGroup')
@@ -38,7 +40,7 @@ export const queryConsumerOffset: Handler = async (frame, context, desk) => {
     const since = wantsNone ? undefined : lastSince(group, topic, desk)
     if (!wantsNone && !topic.startsWith(RETRY)) {
       const { offset, storedAt = 0 } = await query(frame, context, desk, 'min')
-      if (offset === 0 && storedAt > (since ?? desk.gateway.clock.now()) - HEARTBEAT_MS) return offsetAnswer(0)
+      if (offset === 0 && storedAt > (since ?? desk.gateway.clock.now()) - YOUNG_MS) return offsetAnswer(0)
     }
     if (since === undefined) throw new Fault('notFound', 'the group has no offset here')
     return offsetAnswer((await query(frame, context, desk, { time: since, edge: 'lower' })).offset)
