@@ -149,7 +149,7 @@ export class FrameConnection<Frame> implements Connection {
 
   /**
    * Ends it if it may. Between two requests of a client that talks on, the next one is on its way already, and nobody
-   * would answer it. So its answers are held back until it has none to wait for but these and is quiet, and leave
+   * would answer it, unless the last word tells the client so. So its answers are held back until it has none to wait for but these and is quiet, and leave
    * together with the farewell. What came while the loop was held up is read before that.
    */
   #leave(): void {
@@ -170,6 +170,7 @@ export class FrameConnection<Frame> implements Connection {
   }
 
   #talks(): boolean {
+    if (this.#spec.lastWordCounts) return false
     return this.#heard > this.#toldAt && this.#gateway.clock.now() - this.#leavingSince! < HOLD_MS && !this.#paused
   }
 

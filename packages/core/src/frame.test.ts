@@ -530,8 +530,8 @@ describe('a connection', () => {
   })
 
   /** Told, and asked to end right after a request that came later than that. */
-  const talking = async (script: (it: () => Stage) => Script = () => ({})) => {
-    const it: Stage = await stage({ goAway() {}, ...script(() => it) })
+  const talking = async (script: (it: () => Stage) => Script = () => ({}), spec: Script['spec'] = {}) => {
+    const it: Stage = await stage({ goAway() {}, spec, ...script(() => it) })
     const client = it.connect()
     const connection = it.connection()
     connection.goAway('draining')
@@ -555,6 +555,18 @@ describe('a connection', () => {
     await clock.pass(10)
     connection.end(false)
     expect(await taken(client)).toBe('b\nc\nfarewell\n')
+  })
+
+  it('that ends says its answers at once where its last word says what was served', async () => {
+    const { client, connection } = await talking(undefined, { lastWordCounts: true })
+    client.write('b\nc')
+    await turns()
+    connection.end(false)
+    expect(await taken(client)).toBe('b\n')
+    client.write('\n')
+    await turns()
+    connection.end(false)
+    expect(await taken(client)).toBe('c\nfarewell\n')
   })
 
   it('that ends counts answers that it holds back not as work, and says them when it is forced', async () => {

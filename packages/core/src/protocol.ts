@@ -137,6 +137,11 @@ export interface FrameProtocol<Frame> {
   converse(link: Link<Frame>, gateway: Gateway): Conversation<Frame>
   /** A connection on which nothing came for so long is ended. Absent: never. */
   readonly idleMs?: Ms
+  /**
+   * Its last word says which of all requests were served, those that are still on their way among them (HTTP/2 GOAWAY): the
+   * answers of a connection that is to end need not wait for it.
+   */
+  readonly lastWordCounts?: true
 }
 
 /** A conversation's way to its peer. */
