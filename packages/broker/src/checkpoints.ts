@@ -9,6 +9,13 @@ import type { State } from './state.ts'
 
 const SNAPSHOT = /^snapshot-(\d{20})$/
 const KEPT = 2
+/**
+ * A snapshot is due when the log has grown by so many times what the last one took: a byte of a snapshot costs as much as a
+ * few of the log, and all snapshots together a few in a hundred of what the log costs, however much there is.
+ */
+const LOG_A_BYTE = 64
+/** A start reads no more of the log than this and a segment. */
+const READ_MAX = 256 * 1024 * 1024
 
 export interface Checkpoint {
   /** Everything below it is in the checkpoint. */
@@ -41,7 +48,9 @@ export class Checkpoints {
   readonly #lines: Lines
   /** Positions of the snapshots on the disk, oldest first. */
   readonly positions: number[] = []
+  /** Of the snapshot that was taken last, which may still be on its way to the disk. */
   #lastBytes = 0
+  #lastPosition = 0
   #isTaking = false
   #saving: Promise<void> = Promise.resolve()
 
@@ -70,6 +79,8 @@ export class Checkpoints {
       this.#lines.warn('snapshot.damaged', { position: Number(digits) })
       await this.#files.unlink(join(this.#dir, `snapshot-${digits}`))
     }
+    this.#lastBytes = newest?.bytes.length ?? 0
+    this.#lastPosition = newest?.position ?? 0
     return newest
   }
 
@@ -83,7 +94,8 @@ export class Checkpoints {
 
   /** Whether so much was written since the last snapshot that the next is worth its size. */
   isDue(position: number): boolean {
-    return !this.#isTaking && position - (this.positions.at(-1) ?? 0) >= this.#lastBytes * 4
+    if (this.#isTaking) return false
+    return position - this.#lastPosition >= Math.min(this.#lastBytes * LOG_A_BYTE, READ_MAX)
   }
 
   /**
@@ -102,6 +114,7 @@ export class Checkpoints {
           crc = crc32(part, crc)
         },
       )
+      this.#lastPosition = position
       this.#lastBytes = parts.reduce((sum, { length }) => sum + length, 0)
       return { position, until: log.end, parts: [...parts, sealOf(crc)] }
     } finally {

@@ -96,7 +96,7 @@ export class State {
   /** Wills of inboxes that are gone, by the inbox's name. */
   readonly wills = new Map<string, PendingWill>()
   /** Queues with records in the segment that is being written. */
-  readonly segmentQueues = new Set<QueueState>()
+  segmentQueues: QueueState[] = []
   epoch = 0
   storedAt: EpochMs = 0
   /** In recovery: the place of the entry that is read, and what knows already of all below some place. */
@@ -198,13 +198,13 @@ export class State {
   #stands(queue: QueueState, offset: number): void {
     if (queue.segmentFrom >= 0) return
     queue.segmentFrom = offset
-    this.segmentQueues.add(queue)
+    this.segmentQueues.push(queue)
   }
 
   /** Another segment begins. */
   nextSegment(): void {
     for (const queue of this.segmentQueues) queue.segmentFrom = -1
-    this.segmentQueues.clear()
+    this.segmentQueues = []
   }
 
   /** Everything was read: what is there is durable, what lies below `first` is gone, and no session lives any more. */
