@@ -59,7 +59,7 @@ const suite: Suite = async () => {
 
 export default suite
 
-const windows = ['drain.leavingMs=200', 'drain.announceMs=400', 'drain.settleMs=2500']
+const windows = ['drain.leavingMs=1000', 'drain.announceMs=1000', 'drain.settleMs=4000']
 
 const withSluice = async (set: readonly string[], run: (sluice: SluiceProcess) => Promise<void>): Promise<void> => {
   const data = mkdtempSync(join(tmpdir(), 'sluice-drain-'))
@@ -233,7 +233,7 @@ const deafClient = (sluice: SluiceProcess): Promise<void> =>
     const socket = net.connect(sluice.port, '127.0.0.1')
     socket.pause()
     socket.on('error', () => undefined)
-    const stuck = setTimeout(() => reject(new Error('the gateway took everything')), 20_000)
+    const stuck = setTimeout(() => reject(new Error('the gateway took everything')), 60_000)
     const pour = () => {
       // When our own writes wait, the gateway has stopped reading: its answers have nowhere to go.
       while (socket.write(many)) if (socket.destroyed) return
@@ -242,14 +242,14 @@ const deafClient = (sluice: SluiceProcess): Promise<void> =>
         if (socket.writableLength < waits) return pour()
         clearTimeout(stuck)
         resolve()
-      }, 300)
+      }, 1_000)
     }
     socket.on('connect', pour)
   })
 
 /** Resolves when so many polls wait. */
 const parked = async (sluice: SluiceProcess, count: number): Promise<void> => {
-  for (let turn = 0; turn < 200; turn++) {
+  for (let turn = 0; turn < 1_500; turn++) {
     const text = await (await fetch(`http://127.0.0.1:${sluice.adminPort}/metrics`)).text()
     if (text.includes(`sluice_inflight_commands{protocol="http"} ${count}\n`)) return
     await new Promise((resolve) => setTimeout(resolve, 20))

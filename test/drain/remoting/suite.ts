@@ -13,6 +13,12 @@ interface Bounds {
   readonly fullOnly?: true
 }
 
+/**
+ * Beside others on two cores. A send that crosses the end waits for its timeout of 3 s, a pull for its of 30 s: they would
+ * be seen still.
+ */
+const LOADED = { sendMs: 2_900, receiveMs: 15_000 }
+
 const bounds: readonly Bounds[] = [
   { client: 'rocketmq-client 5.5.0', sendMs: 1_000, receiveMs: 2_500 },
   { client: 'rocketmq-client 4.9.8', sendMs: 1_000, receiveMs: 2_500 },
@@ -24,9 +30,10 @@ const suite: Suite = async ({ profile }) => {
   const checks = new Checks()
   const rounds = profile === 'full' ? 10 : 4
   for (const one of bounds) {
-    const name = `${one.client}: ${rounds} gateways leave, no send fails or takes ${one.sendMs} ms`
+    const asserted = profile === 'full' ? one : { ...one, ...LOADED }
+    const name = `${one.client}: ${rounds} gateways leave, no send fails or takes ${asserted.sendMs} ms`
     if (one.fullOnly && profile !== 'full') checks.skip(name, 'in the full profile only')
-    else await checks.check(name, () => roll(one, rounds))
+    else await checks.check(name, () => roll(asserted, rounds))
   }
   return checks.counts
 }

@@ -1,11 +1,9 @@
 import type { Agent, Listening, Sent } from '../../interop/remoting/agent.ts'
-import { base64, pause, textOf, until } from '../../interop/remoting/common.ts'
+import { base64, pause, REBALANCED_MS, textOf, until } from '../../interop/remoting/common.ts'
 
-const WARM_MS = 20_000
 const SENDERS = 3
 const AT_ONCE = 5
 const PAUSE_MS = 20
-const LATE_MS = 45_000
 
 export interface Counted {
   readonly sent: number
@@ -39,9 +37,9 @@ export class Traffic {
     await this.#send()
     const group = `${this.#fields.topic}-consumers`
     this.#consumer = await this.#agent.consume({ ...this.#fields, group, from: 'first' })
-    if (!(await this.#consumer.has(AT_ONCE, WARM_MS))) throw new Error('nothing was heard')
+    if (!(await this.#consumer.has(AT_ONCE, REBALANCED_MS))) throw new Error('nothing was heard')
     this.#sending.push(...Array.from({ length: SENDERS }, () => this.#keepSending()))
-    await this.#consumer.has(AT_ONCE * 50, WARM_MS)
+    await this.#consumer.has(AT_ONCE * 50, REBALANCED_MS)
     this.#from = Date.now()
   }
 
@@ -50,7 +48,7 @@ export class Traffic {
     await Promise.all(this.#sending)
     const heard = this.#consumer!.heard
     const distinct = () => new Set(heard.map(textOf))
-    await until(() => distinct().size >= this.#count, LATE_MS)
+    await until(() => distinct().size >= this.#count, REBALANCED_MS)
     await this.#consumer!.stop()
     const bodies = distinct()
     const since = heard.filter(({ storeTimestamp }) => storeTimestamp >= this.#from)

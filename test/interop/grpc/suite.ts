@@ -18,7 +18,7 @@ import { table } from './table.ts'
 
 const here = path.join(import.meta.dirname, 'agents')
 const certificates = path.join(import.meta.dirname, '../../tls/server')
-const PATIENCE_MS = 120_000
+const PATIENCE_MS = 300_000
 
 interface Told {
   readonly body: string
@@ -159,6 +159,7 @@ export default async ({ profile }: { readonly profile: Profile }): Promise<Count
   await restarts(
     checks,
     played.filter(({ name }) => profile === 'full' || name.startsWith('Node')),
+    profile,
   )
   const those = await prepared(checks, agents, (agent) => agent.prepare())
   await inPeace(checks, those)

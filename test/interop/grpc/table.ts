@@ -11,7 +11,7 @@ import { type ClientAgent, home, out } from './clients.ts'
 import { Operator } from './operator.ts'
 
 const docs = path.join(import.meta.dirname, '../../../docs/grpc.md')
-const PATIENCE_MS = 150_000
+const PATIENCE_MS = 300_000
 
 interface Line {
   readonly step: BehaviourName

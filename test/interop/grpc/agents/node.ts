@@ -42,7 +42,7 @@ const withConsumer = async <T>(
 }
 
 /** Takes and acknowledges until there are so many, or the time is over. */
-const take = async (consumer: Consumer, count: number, ms = 15_000): Promise<MessageView[]> => {
+const take = async (consumer: Consumer, count: number, ms = 60_000): Promise<MessageView[]> => {
   const views: MessageView[] = []
   for (const until = Date.now() + ms; views.length < count && Date.now() < until; ) {
     for (const view of await consumer.receive(16, 10_000)) {
@@ -71,7 +71,7 @@ const pushed = async (
   })
   await push.startup()
   await publish()
-  for (let turn = 0; turn < 250 && !done(seen); turn++) await pause(100)
+  for (let turn = 0; turn < 600 && !done(seen); turn++) await pause(100)
   await pause(500)
   return seen
 }
@@ -97,9 +97,9 @@ const behaviours: Readonly<Record<string, () => Promise<readonly unknown[]>>> = 
     }),
   recall: () =>
     withConsumer('recall', async (consumer) => {
-      const { messageId, recallHandle } = await send('recall', 'never', { delay: 2_500 })
+      const { messageId, recallHandle } = await send('recall', 'never', { delay: 5_000 })
       const recalled = await producer.recallMessage(topicOf('recall'), recallHandle)
-      return [recalled.messageId === messageId, (await take(consumer, 1, 4_000)).length]
+      return [recalled.messageId === messageId, (await take(consumer, 1, 6_000)).length]
     }),
   priority: () =>
     withConsumer('priority', async (consumer) => {
@@ -120,7 +120,7 @@ const behaviours: Readonly<Record<string, () => Promise<readonly unknown[]>>> = 
     withConsumer('checkBack', async (consumer) => {
       const transaction = producer.beginTransaction()
       await producer.send({ topic: topicOf('checkBack'), body: Buffer.from('checked') }, transaction)
-      return (await take(consumer, 1, 30_000)).map(bodyOf)
+      return (await take(consumer, 1)).map(bodyOf)
     }),
   tagFilter: () =>
     withConsumer(

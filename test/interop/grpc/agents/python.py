@@ -66,7 +66,7 @@ class Consumer:
         self.consumer.shutdown()
 
 
-def take(consumer, count, seconds=15):
+def take(consumer, count, seconds=60):
     taken = []
     until = time.time() + seconds
     while len(taken) < count and time.time() < until:
@@ -104,10 +104,10 @@ def delay():
 
 def recall():
     with Consumer('recall') as consumer:
-        receipt = send('recall', 'never', delay=3)
+        receipt = send('recall', 'never', delay=5)
         recalled = producer.recall_message(topic_of('recall'), receipt.recall_handle)
         same = (recalled if isinstance(recalled, str) else recalled.message_id) == receipt.message_id
-        return ['true' if same else 'false', len(take(consumer, 1, 4))]
+        return ['true' if same else 'false', len(take(consumer, 1, 6))]
 
 
 def priority():
@@ -173,7 +173,7 @@ def pushed(behaviour, take_one, publish, done):
                         {topic_of(behaviour): FilterExpression()})
     push.startup()
     publish()
-    for _ in range(250):
+    for _ in range(600):
         if done(seen):
             break
         time.sleep(0.1)

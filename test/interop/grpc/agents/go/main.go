@@ -116,7 +116,7 @@ func pushed(behaviour string, consume func(*rmq.MessageView, *[]string) bool, pu
 		rmq.WithPushConsumptionThreadCount(8), rmq.WithPushMaxCacheMessageCount(64)))
 	check(push.Start())
 	publish()
-	for turn := 0; turn < 250; turn++ {
+	for turn := 0; turn < 600; turn++ {
 		lock.Lock()
 		done := len(seen) >= enough
 		lock.Unlock()
@@ -139,7 +139,7 @@ var behaviours = map[string]func() []string{
 			hello.SetKeys("k1")
 			hello.AddProperty("colour", "red")
 			send(hello)
-			view := take(consumer, 1, 15*time.Second)[0]
+			view := take(consumer, 1, time.Minute)[0]
 			return []string{string(view.GetBody()), *view.GetTag(), view.GetKeys()[0], view.GetProperties()["colour"],
 				fmt.Sprint(view.GetDeliveryAttempt())}
 		})
@@ -147,7 +147,7 @@ var behaviours = map[string]func() []string{
 	"fifo": func() []string {
 		return with("fifo", rmq.SUB_ALL, func(consumer rmq.SimpleConsumer) []string {
 			ordered("fifo")
-			return bodies(take(consumer, 6, 15*time.Second))
+			return bodies(take(consumer, 6, time.Minute))
 		})
 	},
 	"delay": func() []string {
@@ -156,7 +156,7 @@ var behaviours = map[string]func() []string{
 			later := message("delay", "later")
 			later.SetDelayTimestamp(began.Add(2500 * time.Millisecond))
 			send(later)
-			take(consumer, 1, 15*time.Second)
+			take(consumer, 1, time.Minute)
 			if time.Since(began) >= 2400*time.Millisecond {
 				return []string{"in time"}
 			}
@@ -190,7 +190,7 @@ var behaviours = map[string]func() []string{
 				tagged.SetTag(tag)
 				send(tagged)
 			}
-			return sorted(bodies(take(consumer, 2, 15*time.Second)))
+			return sorted(bodies(take(consumer, 2, time.Minute)))
 		})
 	},
 	"sqlFilter": func() []string {
@@ -201,7 +201,7 @@ var behaviours = map[string]func() []string{
 				numbered.AddProperty("n", n)
 				send(numbered)
 			}
-			return sorted(bodies(take(consumer, 2, 15*time.Second)))
+			return sorted(bodies(take(consumer, 2, time.Minute)))
 		})
 	},
 	"changeInvisible": func() []string {
@@ -213,7 +213,7 @@ var behaviours = map[string]func() []string{
 			}
 			first := got[0].GetDeliveryAttempt()
 			check(consumer.ChangeInvisibleDuration(got[0], time.Second))
-			second := take(consumer, 1, 15*time.Second)[0].GetDeliveryAttempt()
+			second := take(consumer, 1, time.Minute)[0].GetDeliveryAttempt()
 			return []string{fmt.Sprint(first), fmt.Sprint(second)}
 		})
 	},

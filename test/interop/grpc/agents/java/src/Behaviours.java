@@ -71,29 +71,29 @@ public class Behaviours {
     Map<String, Callable<List<Object>>> all = new LinkedHashMap<>();
     all.put("normal", () -> with("normal", FilterExpression.SUB_ALL, consumer -> {
       producer.send(message("normal", "hello").setTag("blue").setKeys("k1").addProperty("colour", "red").build());
-      MessageView view = take(consumer, 1, 15).get(0);
+      MessageView view = take(consumer, 1, 60).get(0);
       return List.of(body(view), view.getTag().get(), view.getKeys().iterator().next(),
           view.getProperties().get("colour"), view.getDeliveryAttempt());
     }));
     all.put("fifo", () -> with("fifo", FilterExpression.SUB_ALL, consumer -> {
       for (int n = 0; n < 6; n++) producer.send(message("fifo", "" + n).setMessageGroup("one").build());
-      return bodies(take(consumer, 6, 15));
+      return bodies(take(consumer, 6, 60));
     }));
     all.put("delay", () -> with("delay", FilterExpression.SUB_ALL, consumer -> {
       long began = System.currentTimeMillis();
       producer.send(message("delay", "later").setDeliveryTimestamp(began + 2_500).build());
-      take(consumer, 1, 15);
+      take(consumer, 1, 60);
       return List.of(System.currentTimeMillis() - began >= 2_400 ? "in time" : "early");
     }));
     all.put("recall", () -> with("recall", FilterExpression.SUB_ALL, consumer -> {
-      long at = System.currentTimeMillis() + 2_500;
+      long at = System.currentTimeMillis() + 5_000;
       SendReceipt sent = producer.send(message("recall", "never").setDeliveryTimestamp(at).build());
       Object recalled = producer.recallMessage(topic("recall"), sent.getRecallHandle()).getMessageId();
-      return List.of(recalled.toString().equals(sent.getMessageId().toString()), take(consumer, 1, 4).size());
+      return List.of(recalled.toString().equals(sent.getMessageId().toString()), take(consumer, 1, 6).size());
     }));
     all.put("priority", () -> with("priority", FilterExpression.SUB_ALL, consumer -> {
       producer.send(message("priority", "urgent").setPriority(3).build());
-      MessageView view = take(consumer, 1, 15).get(0);
+      MessageView view = take(consumer, 1, 60).get(0);
       return List.of(body(view), view.getPriority().get());
     }));
     all.put("transaction", () -> with("transaction", FilterExpression.SUB_ALL, consumer -> {
@@ -111,19 +111,19 @@ public class Behaviours {
     }));
     all.put("tagFilter", () -> with("tagFilter", new FilterExpression("blue || green"), consumer -> {
       for (String tag : List.of("red", "blue", "green")) producer.send(message("tagFilter", tag).setTag(tag).build());
-      return sorted(bodies(take(consumer, 2, 15)));
+      return sorted(bodies(take(consumer, 2, 60)));
     }));
     FilterExpression sql = new FilterExpression("n > 2", FilterExpressionType.SQL92);
     all.put("sqlFilter", () -> with("sqlFilter", sql, consumer -> {
       for (String n : List.of("1", "2", "3", "4")) producer.send(message("sqlFilter", n).addProperty("n", n).build());
-      return sorted(bodies(take(consumer, 2, 15)));
+      return sorted(bodies(take(consumer, 2, 60)));
     }));
     all.put("changeInvisible", () -> with("changeInvisible", FilterExpression.SUB_ALL, consumer -> {
       producer.send(message("changeInvisible", "again").build());
       List<MessageView> got = List.of();
       while (got.isEmpty()) got = consumer.receive(1, Duration.ofSeconds(10));
       consumer.changeInvisibleDuration(got.get(0), Duration.ofSeconds(1));
-      return List.of(got.get(0).getDeliveryAttempt(), take(consumer, 1, 15).get(0).getDeliveryAttempt());
+      return List.of(got.get(0).getDeliveryAttempt(), take(consumer, 1, 60).get(0).getDeliveryAttempt());
     }));
     all.put("push", () -> sorted(pushed("push", (view, seen) -> seen.add(body(view)), () -> {
       for (int n = 0; n < 20; n++) producer.send(message("push", "" + n).build());
@@ -156,7 +156,7 @@ public class Behaviours {
           }
         }).build();
     publish.run();
-    for (int turn = 0; turn < 250 && !done.test(seen); turn++) Thread.sleep(100);
+    for (int turn = 0; turn < 600 && !done.test(seen); turn++) Thread.sleep(100);
     Thread.sleep(500);
     return new ArrayList<>(seen);
   }
