@@ -28,6 +28,12 @@ export interface Owner<Frame> {
   flushLater(connection: FrameConnection<Frame>): void
 }
 
+/** Frames that one promise answers: a conversation may make one request of what came in one read. */
+interface Work {
+  readonly done: Promise<void>
+  frames: number
+}
+
 /** One socket, its decoder and its conversation. */
 export class FrameConnection<Frame> implements Connection {
   readonly id: string
@@ -49,6 +55,8 @@ export class FrameConnection<Frame> implements Connection {
   #waiting: Frame[] = []
   #next = 0
   #inflight = 0
+  /** The last of them that is not answered. */
+  #work: Work | undefined
   #paused = false
   /** The last word has been said, or the peer is gone: nothing more is received or sent. */
   #ended = false
@@ -248,25 +256,32 @@ export class FrameConnection<Frame> implements Connection {
       const done = this.#conversation!.receive(frame)
       if (!done) return
       this.#inflight++
-      done.then(this.#answered, this.#failed)
+      if (done === this.#work?.done) this.#work.frames++
+      else this.#await((this.#work = { done, frames: 1 }))
     } catch (error) {
       this.#broken(error)
     }
   }
 
-  readonly #answered = (): void => {
-    this.#inflight--
+  #await(work: Work): void {
+    work.done.then(
+      () => this.#answered(work),
+      (error: unknown) => {
+        this.#broken(error)
+        this.#answered(work)
+      },
+    )
+  }
+
+  #answered(work: Work): void {
+    if (this.#work === work) this.#work = undefined
+    this.#inflight -= work.frames
     while (this.#waits > 0 && this.#inflight < this.#gateway.limits.inflight && !this.#ended) {
       this.#handle(this.#waiting[this.#next++] as Frame)
     }
     if (this.#waits === 0 && this.#next > 0) this.#forget()
     if (this.#halfClosed) this.#onEnd()
     this.#throttle()
-  }
-
-  readonly #failed = (error: unknown): void => {
-    this.#broken(error)
-    this.#answered()
   }
 
   #forget(): void {

@@ -103,6 +103,32 @@ describe('receive', () => {
     expect(connection().busy).toBe(99)
   })
 
+  it('counts each frame of a request that was made of several', async () => {
+    const gates: Gate[] = []
+    let received = 0
+    const { connect, connection } = await stage(
+      {
+        receive() {
+          if (received++ % 3 === 0) gates.push(gate())
+          return gates.at(-1)!.promise
+        },
+      },
+      { inflight: 6 },
+    )
+    connect().write('x\n'.repeat(8))
+    await turns()
+    expect([received, connection().busy]).toEqual([6, 8])
+    gates[0]!.open()
+    await turns()
+    expect([received, connection().busy]).toEqual([8, 5])
+    gates[2]!.open()
+    await turns()
+    expect(connection().busy).toBe(3)
+    gates[1]!.open()
+    await turns()
+    expect(connection().busy).toBe(0)
+  })
+
   it('resumes only when nothing waits any more, and reads everything in the end', async () => {
     let received = 0
     const { connect } = await stage(

@@ -163,7 +163,8 @@ export interface Link<Frame> {
 export interface Conversation<Frame> {
   /**
    * Called in order of arrival, without waiting for the one before. The returned promise is a request in flight: it
-   * counts against `limits.inflight` and keeps a drain from closing. A parked poll returns undefined instead.
+   * counts against `limits.inflight` and keeps a drain from closing; frames that became one request return the same. A
+   * parked poll returns undefined instead.
    * A thrown or rejected Fault ends the connection with `refuse`; anything else costs this connection and is logged.
    */
   receive(frame: Frame): void | Promise<void>
