@@ -29,6 +29,7 @@ import { type Told, toAnswer, toNotice } from './notices.ts'
 import { Pops } from './pops.ts'
 import { type PullHost, Pulls } from './pulls.ts'
 import { Replies } from './replies.ts'
+import { isSend, Sends } from './sends.ts'
 import type { Shared } from './shared.ts'
 
 /** Clients wait three seconds for most answers, and close the connection when none came. */
@@ -55,6 +56,7 @@ export class RemotingConversation implements Conversation<Frame> {
   readonly #gateway: Gateway
   readonly #pulls: Pulls
   readonly #pops: Pops
+  readonly #sends: Sends
   readonly #desk: ConnectionDesk
   readonly #identity: Identity
   readonly #inquiries: Inquiries
@@ -103,6 +105,7 @@ export class RemotingConversation implements Conversation<Frame> {
     }
     this.#pulls = new Pulls(host)
     this.#pops = new Pops(host)
+    this.#sends = new Sends(host, PATIENCE)
   }
 
   receive(received: Frame): void | Promise<void> {
@@ -116,6 +119,8 @@ export class RemotingConversation implements Conversation<Frame> {
       return undefined
     }
     try {
+      if (isSend(frame.code)) return this.#sends.receive(frame)
+      this.#sends.cut()
       if (frame.code === request.pullMessage || frame.code === request.litePullMessage)
         return this.#pulls.receive(frame)
       if (frame.code === request.popMessage || frame.code === request.notification) return this.#pops.receive(frame)

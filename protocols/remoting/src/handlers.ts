@@ -27,7 +27,6 @@ import {
 import { ack, assignment, batchAck, changeInvisible, peek, pollingInfo, setRequestMode } from './requests/pop.ts'
 import { sendReply } from './requests/reply.ts'
 import { clusterInfo, routeInfo } from './requests/routes.ts'
-import { send } from './requests/send.ts'
 import { endTransaction, sendBack } from './requests/settle.ts'
 import {
   deleteRoute,
@@ -39,11 +38,8 @@ import {
   topicStats,
 } from './requests/topicAdmin.ts'
 
-/** By request code. Pulls are not here: they may wait (`pulls.ts`). */
+/** By request code. Sends are not here, which are stored together (`sends.ts`), and neither is what may wait (`pulls.ts`, `pops.ts`). */
 export const handlers: Readonly<Record<number, Handler>> = {
-  [request.sendMessage]: send,
-  [request.sendMessageV2]: send,
-  [request.sendBatchMessage]: send,
   [request.queryConsumerOffset]: queryConsumerOffset,
   [request.updateConsumerOffset]: updateConsumerOffset,
   [request.searchOffsetByTimestamp]: searchOffset,

@@ -11,8 +11,9 @@ afterEach(() => {
   for (const gateway of gateways.splice(0)) gateway.close()
 })
 
-/** POP_MESSAGE, NOTIFICATION and pulls may wait, and have no handler. */
+/** POP_MESSAGE, NOTIFICATION and pulls may wait, and sends are stored together: they have no handler. */
 const polls = [request.pullMessage, request.litePullMessage, request.popMessage, request.notification]
+const sends = [request.sendMessage, request.sendMessageV2, request.sendBatchMessage]
 const all = Object.values(served).flat()
 
 const benchOf = async (binary: boolean): Promise<Bench> => {
@@ -59,7 +60,7 @@ describe.each([
 
 it('is the whole surface: every code that is served is in the table', () => {
   const codes = new Set(all.map(({ code }) => code))
-  const has = [...Object.keys(handlers), ...Object.keys(namedHandlers), ...polls].map(Number)
+  const has = [...Object.keys(handlers), ...Object.keys(namedHandlers), ...polls, ...sends].map(Number)
   expect(has.filter((code) => !codes.has(code))).toEqual([])
   const known = new Set<number>([...has, ...pushed.map(({ code }) => code)])
   expect(Object.values(request).filter((code) => !known.has(code))).toEqual([])

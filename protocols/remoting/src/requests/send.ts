@@ -1,30 +1,39 @@
-import { type CommandOf, type Context, Fault, type Queue, type Replies, type Stored } from '@sluice/core'
-import { type Frame, isOneway, offsetMsgId, response } from '@sluice/remoting'
+import { type CommandOf, type Context, Fault, type Message, type Queue, type Replies, type Stored } from '@sluice/core'
+import { offsetMsgId, response } from '@sluice/remoting'
 import { type Answer, type Desk, done } from '../desk.ts'
 import { recallHandleOf } from '../recall.ts'
 import { Numbered } from '../topics.ts'
-import { type Send, TEMPLATE, toSend } from '../translate.ts'
+import { type Send, TEMPLATE } from '../translate.ts'
 
-/** SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320). */
-export const send = (frame: Frame, context: Context, desk: Desk): Promise<Answer> => {
-  const { gateway } = desk
-  const sent = toSend(frame, { from: context.session.remoteAddress, at: gateway.clock.now() }, gateway.limits)
-  const oneway = isOneway(frame)
+/** What goes alone. */
+export const send = (sent: Send, oneway: boolean, context: Context, desk: Desk): Promise<Answer> => {
   if (sent.asker !== undefined) return asking(sent, sent.asker, oneway, context, desk)
-  if (sent.queue < 0) return publish(sent, undefined, oneway, context, desk)
-  const queue = desk.topics.queue(sent.topic, sent.queue, context)
-  return queue instanceof Promise
-    ? queue.catch(unlessNew(sent, context, desk)).then((found) => publish(sent, found, oneway, context, desk))
-    : publish(sent, queue, oneway, context, desk)
+  return sendInto(queueOf(sent, context, desk), sent, oneway, context, desk)
 }
 
 /** A request: from here on its replies are looked for. */
 const asking = async (sent: Send, asker: string, oneway: boolean, context: Context, desk: Desk): Promise<Answer> => {
   await desk.awaitReplies(context, asker, sent.group)
-  const queue = sent.queue < 0 ? undefined : desk.topics.queue(sent.topic, sent.queue, context)
-  const found = queue instanceof Promise ? await queue.catch(unlessNew(sent, context, desk)) : queue
-  return publish(sent, found, oneway, context, desk)
+  return sendInto(queueOf(sent, context, desk), sent, oneway, context, desk)
 }
+
+/** Undefined: any. Without a promise when it is known. */
+export const queueOf = (
+  { topic, queue }: Pick<Send, 'topic' | 'queue'>,
+  context: Context,
+  { topics }: Desk,
+): Queue | undefined | Promise<Queue> => (queue < 0 ? undefined : topics.queue(topic, queue, context))
+
+export const sendInto = (
+  queue: Queue | undefined | Promise<Queue>,
+  sent: Send,
+  oneway: boolean,
+  context: Context,
+  desk: Desk,
+): Promise<Answer> =>
+  queue instanceof Promise
+    ? queue.catch(unlessNew(sent, context, desk)).then((found) => publish(sent, found, oneway, context, desk))
+    : publish(sent, queue, oneway, context, desk)
 
 /**
  * A topic that does not exist yet is made by the publish itself, or that is refused. Its queues will be as the client
@@ -48,11 +57,8 @@ const publish = (
   context: Context,
   desk: Desk,
 ): Promise<Answer> => {
-  const command: CommandOf<'publish'> = into
-    ? { kind: 'publish', messages, group, oneway, into }
-    : { kind: 'publish', messages, group, oneway }
-  return desk.gateway.handle(command, context).then(
-    ({ stored }) => (oneway ? done : answerOf(topic, stored, context, desk)),
+  return desk.gateway.handle(toPublish(messages, group, oneway, into), context).then(
+    ({ stored }) => (oneway ? done : answerWhole(topic, stored, context, desk)),
     (error: unknown) => {
       if (Fault.is(error) && error.code === 'topicNotFound') desk.topics.forget(topic, context)
       throw error
@@ -60,19 +66,32 @@ const publish = (
   )
 }
 
-const answerOf = (
+export const toPublish = (
+  messages: readonly Message[],
+  group: string,
+  oneway: boolean,
+  into: Queue | undefined,
+): CommandOf<'publish'> =>
+  into ? { kind: 'publish', messages, group, oneway, into } : { kind: 'publish', messages, group, oneway }
+
+const answerWhole = (
   topic: string,
   stored: Replies['publish']['stored'],
   context: Context,
   desk: Desk,
 ): Answer | Promise<Answer> => {
   const all = stored.map(whole)
-  const first = all[0] as Stored
-  if (first.half) desk.halves.add(first.half)
-  const say = (numbered: Numbered): Answer =>
-    toSendAnswer(topic, all, numbered.number(first.queue) ?? first.queue.index, desk.store)
   const numbered = desk.topics.get(topic, context)
-  return numbered instanceof Numbered ? say(numbered) : numbered.then(say)
+  return numbered instanceof Numbered
+    ? answerOf(topic, all, numbered, desk)
+    : numbered.then((found) => answerOf(topic, all, found, desk))
+}
+
+/** @param stored all that one request sent */
+export const answerOf = (topic: string, stored: readonly Stored[], numbered: Numbered, desk: Desk): Answer => {
+  const { queue, half } = stored[0] as Stored
+  if (half) desk.halves.add(half)
+  return toSendAnswer(topic, stored, numbered.number(queue) ?? queue.index, desk.store)
 }
 
 /** A batch is stored or refused as one: what was stored of a refused one comes again. */
