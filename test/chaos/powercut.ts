@@ -20,6 +20,7 @@ const LEAST = {
   'segments deleted': 100,
   'cuts in a segment roll': 50,
   'cuts in a snapshot or index': 50,
+  'logs that end in zeros': 500,
   'cuts while it came up': 200,
   'cuts in an index rebuild': 20,
   'cuts while timers are loaded': 100,

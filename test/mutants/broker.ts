@@ -2,6 +2,7 @@ import { type Mutant, runMutants } from './mutate.ts'
 
 const source = 'packages/broker/src'
 const pops = { suite: `${source}/popBugs.test.ts` }
+const ahead = { suite: `${source}/ahead.test.ts` }
 const torn = { suite: `${source}/torn.test.ts` }
 /** Found by the power cuts, whose model knows what the kinds of messages mean and nothing of the broker. */
 const campaign = { suite: 'test/chaos/powercut.test.ts', test: 'leaves what was acknowledged, in 500 seeds' }
@@ -66,6 +67,44 @@ const mutants: readonly Mutant[] = [
     from: "if (this.#options.flush === 'sync' || after) await this.#sync(to)",
     to: "if (this.#options.flush === 'sync' || after) void this.#sync(to).catch(() => undefined)",
     ...campaign,
+  },
+  {
+    name: 'zeros are laid over what was written',
+    file: `${source}/ahead.ts`,
+    from: 'if (to <= this.laid || !this.#laying) return\n',
+    to: 'if (to <= this.laid || this.laid > 0) return\n',
+    ...campaign,
+  },
+  {
+    name: 'zeros laid ahead are part of the log',
+    file: `${source}/recovery.ts`,
+    from: 'end = Math.max(end, scanned)',
+    to: 'end = Math.max(end, next ? scanned : segment.end)',
+    ...campaign,
+  },
+  {
+    name: 'zeros laid ahead are damage',
+    file: `${source}/scan.ts`,
+    from: 'goOn ? at + lengthWithoutZeros(rest) : segment.end',
+    to: 'segment.end',
+    ...ahead,
+    test: 'ends after a kill where the zeros begin, and goes on there',
+  },
+  {
+    name: 'what is damaged and not followed by zeros alone is the end',
+    file: `${source}/scan.ts`,
+    from: 'if (found < 0 || (goOn && !(await goOn(good, at + found)))) {',
+    to: 'if (found < 0 || goOn) {',
+    ...ahead,
+    test: 'is damaged, and not at its end, where a later batch says that it was durable',
+  },
+  {
+    name: 'a closed log keeps its zeros',
+    file: `${source}/log.ts`,
+    from: 'this.#ahead.laid > length) await',
+    to: 'this.#ahead.laid < length) await',
+    ...ahead,
+    test: 'is small when little was written, and as long as what is in it when it was closed',
   },
   {
     name: 'memory that a reader has is written again',

@@ -9,18 +9,17 @@ import { Segments } from './segments.ts'
 
 const ignore = () => undefined
 
-/** The real disk, counting and, where told to, failing. */
+/** The real disk, counting what is done by the handle that made a file and, where told to, failing. */
 const watched = (fail: () => boolean = () => false) => {
-  const seen = { writes: 0, syncs: 0, bytes: 0 }
-  const wrap = (file: OpenFile): OpenFile => ({
+  const seen = { writes: 0, syncs: 0 }
+  const wrap = (file: OpenFile, counts: number): OpenFile => ({
     write(bytes, position) {
       if (fail()) throw new Error('ENOSPC')
-      seen.writes++
-      seen.bytes += bytes.reduce((sum, one) => sum + one.length, 0)
+      seen.writes += counts
       return file.write(bytes, position)
     },
     async sync() {
-      seen.syncs++
+      seen.syncs += counts
       await file.sync()
     },
     read: (position, length) => file.read(position, length),
@@ -28,7 +27,10 @@ const watched = (fail: () => boolean = () => false) => {
     truncate: (size) => file.truncate(size),
     close: () => file.close(),
   })
-  const files: FileLayer = { ...realFiles, open: async (path, how) => wrap(await realFiles.open(path, how)) }
+  const files: FileLayer = {
+    ...realFiles,
+    open: async (path, how) => wrap(await realFiles.open(path, how), how === 'create' ? 1 : 0),
+  }
   return { files, seen }
 }
 

@@ -1,5 +1,6 @@
 import { type Clock, Fault, type Log as Lines } from '@sluice/core'
 import type { Summed } from '@sluice/remoting'
+import { Ahead } from './ahead.ts'
 import { Durations } from './durations.ts'
 import { CONTROL, HEADER, sealEntry } from './entry.ts'
 import { SYNCED } from './events.ts'
@@ -73,6 +74,8 @@ export class Log {
   readonly #options: LogOptions
   readonly #segments: Segments
   #file: OpenFile
+  /** Flush sync only: an unsynced write gains nothing by it. */
+  #ahead: Ahead | undefined
   #chunks: Chunk[] = []
   #chunk: Chunk
   /** Memory of a chunk that nobody reads any more: what is written next goes there. */
@@ -108,6 +111,7 @@ export class Log {
     this.#segments = segments
     this.#file = file
     this.end = this.written = this.synced = end
+    this.#ahead = this.#newAhead()
     this.#chunk = this.#newChunk(0)
     this.#batch = newBatch(end)
   }
@@ -239,10 +243,13 @@ export class Log {
     if (!this.#fault && this.synced < this.end) await this.#sync(this.end)
   }
 
-  /** Nothing is appended from here; the file stays with the segments. */
+  /** Nothing is appended from here; the file stays with the segments, as long as what is in it. */
   async close(): Promise<void> {
     await this.flushed()
     this.#uncatch?.()
+    await this.#ahead?.end()
+    const length = this.end - this.#segments.list.at(-1)!.start
+    if (!this.#fault && this.#ahead && this.#ahead.laid > length) await this.#file.truncate(length)
     this.#fault ??= new Fault('unavailable', 'the broker is closed')
   }
 
@@ -271,6 +278,8 @@ export class Log {
     for (const what of batch.touched) what.sealed()
     const segment = this.#segments.list.at(-1)!
     const after = to - segment.start >= this.#options.segmentBytes ? this.#options.rolled(to) : undefined
+    const room = this.#ahead?.room(to - segment.start)
+    if (room) await room
     const writing = this.#file.write(this.#parts(batch.from, to), batch.from - segment.start)
     if (writing) await writing
     this.written = segment.end = to
@@ -281,6 +290,7 @@ export class Log {
     this.#flying = undefined
     batch.resolve()
     this.#evict()
+    this.#ahead?.wrote(to - segment.start)
     if (after) await this.#roll(segment, to, after)
   }
 
@@ -308,11 +318,21 @@ export class Log {
   async #roll(full: { newest: number }, to: number, after: () => Promise<void>): Promise<void> {
     await this.#lazy
     full.newest = this.#options.clock.now()
+    await this.#ahead?.end()
     this.#file = await this.#segments.create(to, full.newest)
+    this.#ahead = this.#newAhead()
     this.#background = this.#background.then(after).catch((error) => {
       // The log itself is whole: without this snapshot or sidecar the next start reads more of it.
       this.#options.lines.error('log.roll', { error: String(error) })
     })
+  }
+
+  #newAhead(): Ahead | undefined {
+    const { flush, segmentBytes, lines } = this.#options
+    if (flush !== 'sync') return undefined
+    const { start } = this.#segments.list.at(-1)!
+    const open = () => this.#segments.again(start)
+    return new Ahead({ open, from: this.end - start, most: segmentBytes, step: this.#ahead?.step ?? 0, lines })
   }
 
   #fail(batch: Batch, error: unknown): void {

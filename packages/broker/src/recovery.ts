@@ -51,7 +51,10 @@ export const recover = async (parts: RecoveryParts): Promise<Recovered> => {
     const scanned = await recoverSegment(parts, segment, from, replay, damages)
     end = Math.max(end, scanned)
     // A segment is whole on the disk before the next one gets its name.
-    if (next && scanned < next.start && damages.at(-1)?.at !== scanned) damages.push({ at: scanned, to: next.start })
+    if (next && scanned < next.start) {
+      if (damages.at(-1)?.at === scanned) damages.pop()
+      damages.push({ at: scanned, to: next.start })
+    }
     if (next) {
       segment.end = next.start
       await nextSegment(parts, segment)
@@ -115,7 +118,7 @@ const recoverIndex = async (
     { ...segment, end: limit },
     at,
     (entry) => indexer.apply(entry),
-    (damage) => void damages.push({ at: damage.at, to: damage.to ?? limit }),
+    (damage) => void damages.push(damage),
   )
   return limit
 }
@@ -168,7 +171,7 @@ class Indexer {
 const report = ({ segments, counters, lines }: RecoveryParts, damages: readonly Damage[], synced: number): void => {
   const last = segments.list.at(-1)
   for (const { at, to } of damages) {
-    const bytes = (to ?? last?.end ?? at) - at
+    const bytes = to - at
     if (bytes <= 0) continue
     if (at < synced || (last && at < last.start)) {
       counters.unreadableBytes += bytes

@@ -1,21 +1,24 @@
 import { announced, type Entry, findEntry, HEADER, openEntry } from './entry.ts'
 import type { Segment, Segments } from './segments.ts'
 
-/** What a scan came upon that is no entry. `to`: where entries go on; undefined: there are none behind it. */
+/** What a scan came upon that is no entry. `to`: where entries go on, or what was written ends. */
 export interface Damage {
   readonly at: number
-  readonly to: number | undefined
+  readonly to: number
 }
 
 /** Bytes read at a time. */
 const WINDOW = 4 * 1024 * 1024
+/** Bytes compared at a time. */
+const ZEROS = 4096
 
-/** Whether what lies behind damage is still part of the log. `to`: the next whole entry. */
+/** Of the segment that was written last: whether what lies behind damage is still part of the log. `to`: the next whole entry. */
 export type GoOn = (at: number, to: number) => boolean | Promise<boolean>
 
 /**
  * The entries of a segment from a position on. Chains are handed over as a whole; one that is not whole is damage from
- * its first entry on. After damage the scan goes on at the next whole entry if `goOn` says so.
+ * its first entry on. After damage the scan goes on at the next whole entry; where `goOn` is given, only if it says so,
+ * and zeros that nothing follows are no damage: they were laid ahead of the end.
  * @returns the position after the last whole chain
  */
 export const scanSegment = async (
@@ -24,7 +27,7 @@ export const scanSegment = async (
   from: number,
   apply: (entry: Entry) => void,
   damaged: (damage: Damage) => void,
-  goOn: GoOn = () => true,
+  goOn?: GoOn,
 ): Promise<number> => {
   const window = new Window(segments, segment)
   let at = from
@@ -45,16 +48,28 @@ export const scanSegment = async (
       continue
     }
     chain = []
-    const next = await findNext(segments, segment, at)
-    if (next === undefined || !(await goOn(good, next))) {
-      damaged({ at: good, to: undefined })
+    // This is rare, and short but for zeros.
+    const rest = await segments.read(at, segment.end - at)
+    const found = findEntry(rest, 1, at)
+    if (found < 0 || (goOn && !(await goOn(good, at + found)))) {
+      const to = goOn ? at + lengthWithoutZeros(rest) : segment.end
+      if (to > good) damaged({ at: good, to })
       return good
     }
-    damaged({ at: good, to: next })
-    at = good = next
+    damaged({ at: good, to: at + found })
+    at = good = at + found
   }
-  if (chain.length > 0) damaged({ at: good, to: undefined })
+  if (chain.length > 0) damaged({ at: good, to: at })
   return good
+}
+
+/** Up to the last byte that is none. */
+const lengthWithoutZeros = (bytes: Buffer): number => {
+  const zeros = Buffer.alloc(ZEROS)
+  let length = bytes.length
+  while (length >= ZEROS && bytes.compare(zeros, 0, ZEROS, length - ZEROS, length) === 0) length -= ZEROS
+  while (length > 0 && bytes[length - 1] === 0) length--
+  return length
 }
 
 /** A few MiB of a segment at a time. */
@@ -88,11 +103,4 @@ class Window {
     this.#bytes = await this.#segments.read(at, Math.max(WINDOW, bytes))
     this.#start = at
   }
-}
-
-/** Looks for a whole entry behind damage. The rest of the segment is read at once: this is rare, and short at a torn tail. */
-const findNext = async (segments: Segments, segment: Segment, from: number): Promise<number | undefined> => {
-  const bytes = await segments.read(from + 1, segment.end - from - 1)
-  const found = findEntry(bytes, 0, from + 1)
-  return found < 0 ? undefined : from + 1 + found
 }

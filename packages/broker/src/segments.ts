@@ -32,7 +32,7 @@ export class Segments {
     return this.list[0]?.start ?? 0
   }
 
-  /** Looks what is there; ends are as the files are long. */
+  /** Looks what is there. Ends are as the files are long; in that of the last one, zeros may have been laid ahead. */
   async load(): Promise<void> {
     const names = (await this.#files.list(this.dir)).filter((name) => SEGMENT.test(name)).sort()
     for (const name of names) {
@@ -64,6 +64,11 @@ export class Segments {
     segment.end = end
     this.#open.set(segment.start, Promise.resolve(file))
     return file
+  }
+
+  /** One more handle on the file of a segment that is written, to be closed by who asked. */
+  again(start: number): Promise<OpenFile> {
+    return this.#files.open(join(this.dir, segmentName(start)), 'write')
   }
 
   /** The open file of a segment; sealed ones are closed again when many are open. */

@@ -142,16 +142,20 @@ export class Bench {
 
   /**
    * What a start makes of a log that ends at each of some positions within what was appended by `run`: as after a power
-   * cut in the middle of its write. Only while the log is one segment.
+   * cut in the middle of its write. There the file ends, or the zeros that were laid ahead go on. Only while the log is
+   * one segment.
    */
   async torn(run: () => Promise<unknown>, check: (bench: Bench) => Promise<void>): Promise<void> {
     const from = this.broker.stats().end
     await run()
     const to = this.broker.stats().end
-    for (let at = from; ; at = Math.min(to, at + 7)) {
+    const zeros = to - from
+    for (let at = from, turns = 0; ; at = Math.min(to, at + 7), turns++) {
       const dir = await mkdtemp(join(tmpdir(), 'sluice-broker-'))
       await cp(this.dir, dir, { recursive: true, filter: (path) => !/\/(lock|snapshot-\d+|\d+\.index)$/.test(path) })
-      await truncate(join(dir, '0'.repeat(20)), at)
+      const log = join(dir, '0'.repeat(20))
+      await truncate(log, at)
+      if (turns % 2 === 1) await truncate(log, at + zeros)
       const bench = new Bench(dir, this.#options)
       await bench.open()
       await bench.clock.jump(60_000)

@@ -73,7 +73,8 @@ export class PowerIsOff extends Error {
 
 /**
  * A disk that forgets on {@link cut}. Durable is what was fdatasynced; of the rest survive: any prefix of the changes, or
- * any set of 4 KiB pages in any order, each whole or torn at a sector. Names that were created, removed or renamed since
+ * any set of 4 KiB pages in any order, each whole, torn at a sector, or some of its sectors: what was written over zeros may
+ * be zeros again anywhere. Names that were created, removed or renamed since
  * the directory was synced survive or not, each on its own.
  */
 export class Disk implements FileLayer {
@@ -117,6 +118,14 @@ export class Disk implements FileLayer {
   flip(name: string, at: number): void {
     const inode = this.#names.get(name)!
     for (const bytes of [inode.durable, inode.content]) bytes[at] = bytes[at]! ^ 0xff
+  }
+
+  /** Bytes on the platter after the last that is no zero. */
+  zerosAtEnd(name: string): number {
+    const { durable } = this.#names.get(name)!
+    let end = durable.length
+    while (end > 0 && durable[end - 1] === 0) end--
+    return durable.length - end
   }
 
   get files(): { readonly name: string; readonly size: number }[] {
@@ -230,7 +239,7 @@ export class Disk implements FileLayer {
     return after
   }
 
-  /** Each page on its own old, new or torn; the size is what the last page that got there needs. */
+  /** Each page on its own old, new, torn, or old and new by sectors; the size is what the last page that got there needs. */
   #pages(inode: Inode): Buffer {
     const random = this.#random
     const { durable, content } = inode
@@ -241,11 +250,15 @@ export class Disk implements FileLayer {
     for (let page = 0; page < content.length; page += PAGE) {
       const to = Math.min(content.length, page + PAGE)
       if (content.subarray(page, to).equals(result.subarray(page, to))) continue
-      const fate = random.int(3)
+      const fate = random.int(4)
       if (fate === 0) continue
-      const until = fate === 1 ? to : Math.min(to, page + SECTOR * (1 + random.int(PAGE / SECTOR - 1)))
-      content.copy(result, page, page, until)
-      end = Math.max(end, until)
+      if (fate === 1) {
+        for (let at = page; at < to; at += SECTOR)
+          if (random.chance(0.5)) end = Math.max(end, copied(content, result, at, Math.min(to, at + SECTOR)))
+        continue
+      }
+      const until = fate === 2 ? to : Math.min(to, page + SECTOR * (1 + random.int(PAGE / SECTOR - 1)))
+      end = Math.max(end, copied(content, result, page, until))
     }
     return result.subarray(0, end)
   }
@@ -259,6 +272,12 @@ export class Disk implements FileLayer {
   #check(): void {
     if (this.#off) throw new PowerIsOff()
   }
+}
+
+/** @returns where it ends */
+const copied = (from: Buffer, to: Buffer, at: number, end: number): number => {
+  from.copy(to, at, at, end)
+  return end
 }
 
 const rename = (names: Map<string, Inode>, change: NameChange): void => {

@@ -88,6 +88,13 @@ export class DiskSite implements Site {
     } else if (isRolling(names)) coverage.hit('cuts in a segment roll')
     if (names.some((name) => name.endsWith('.tmp'))) coverage.hit('cuts in a snapshot or index')
     this.#disk = this.#disk.cut()
+    const last = this.#disk.files
+      .map(({ name }) => name)
+      .filter(isSegment)
+      .sort()
+      .at(-1)
+    // Longer than an entry may end with.
+    if (last !== undefined && this.#disk.zerosAtEnd(last) > 64) coverage.hit('logs that end in zeros')
   }
 }
 
