@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { growthOf } from './headroom.ts'
+import { growthOf, youngGrowthOf } from './headroom.ts'
 
 const MiB = 1024 * 1024
 
@@ -9,4 +9,8 @@ it('lets a small heap grow by 96 MiB, a tiny one tenfold, and leaves a large one
   expect(growthOf(1 * MiB)).toBe(1_000)
   expect(growthOf(192 * MiB)).toBe(0)
   expect(growthOf(2_000 * MiB)).toBe(0)
+})
+
+it('lets the young generation double until it has two halves of 16 MiB', () => {
+  expect([2, 16, 31, 32, 128].map((size) => youngGrowthOf(size * MiB))).toEqual([2, 2, 2, 1, 1])
 })
