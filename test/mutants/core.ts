@@ -36,8 +36,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a rejected request lets the next one in before it is refused',
     file: connection,
-    from: 'this.#broken(error)\n    this.#answered()',
-    to: 'this.#answered()\n        this.#broken(error)',
+    from: 'this.#broken(error)\n        this.#answered(work)',
+    to: 'this.#answered(work)\n        this.#broken(error)',
     suite: frame,
     test: 'comes before any frame that waited is handled',
   },
