@@ -27,6 +27,8 @@ export interface Frame {
   /** Outgoing only: what follows `body`, so that stored records leave without being joined. */
   readonly parts?: readonly Buffer[]
   readonly binary: boolean
+  /** Outgoing only: the frame as it is sent, and others behind it. Nothing else is looked at. */
+  readonly encoded?: Buffer
 }
 
 /** Largest frame that official peers accept, its length word included. */
@@ -129,6 +131,7 @@ const decodeFrame = (bytes: Buffer, from: number, to: number, patterns: Patterns
 
 /** A list where a body is big enough that copying it would cost more than a second part of a writev. */
 export const encodeFrame = (frame: Frame): Buffer | readonly Buffer[] => {
+  if (frame.encoded) return frame.encoded
   const { body, parts = none } = frame
   const bodyBytes = (body?.length ?? 0) + bytesOf(parts)
   const inline = bodyBytes <= INLINE_BYTES

@@ -29,7 +29,7 @@ import { type Told, toAnswer, toNotice } from './notices.ts'
 import { Pops } from './pops.ts'
 import { type PullHost, Pulls } from './pulls.ts'
 import { Replies } from './replies.ts'
-import { isSend, Sends } from './sends.ts'
+import { isSend, type SendHost, Sends } from './sends.ts'
 import type { Shared } from './shared.ts'
 
 /** Clients wait three seconds for most answers, and close the connection when none came. */
@@ -95,11 +95,12 @@ export class RemotingConversation implements Conversation<Frame> {
       },
       ask: (told) => this.#ask(told),
     })
-    const host: PullHost = {
+    const host: PullHost & SendHost = {
       desk: this.#desk,
       enter: (frame, patience, more) => identity.enter(frame, patience, more),
       answer: (frame, answer) => this.#answer(frame, answer),
       refuse: (frame, error) => this.#refuse(frame, error),
+      tell: (encoded) => this.#send({ ...written, encoded }),
       mayPark: () => this.#pulls.parked + this.#pops.parked < gateway.limits.parked,
       isSlow: () => this.#slow || this.#closed,
     }
@@ -260,6 +261,8 @@ export class RemotingConversation implements Conversation<Frame> {
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
+const written = { code: 0, language: 'JAVA', version: version.ours, opaque: 0, flag: RESPONSE, ext: {}, binary: false }
 
 /** Every answer says them: clients look for them in any. */
 const bare = { MSG_REGION: 'DefaultRegion', TRACE_ON: 'false' } as const

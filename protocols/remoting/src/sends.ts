@@ -9,8 +9,11 @@ import {
   type Stored,
 } from '@sluice/core'
 import { type Frame, isOneway, request } from '@sluice/remoting'
-import type { Answer, Desk } from './desk.ts'
-import { answerOf, queueOf, send, sendInto, toPublish } from './requests/send.ts'
+import type { Answer } from './desk.ts'
+import type { PullHost } from './pulls.ts'
+import { answerOf, numberOf, queueOf, send, sendInto, toPublish } from './requests/send.ts'
+import { SendAnswers } from './sendAnswers.ts'
+import type { Numbered } from './topics.ts'
 import { type Send, toSend } from './translate.ts'
 
 /** Most messages of a run, and most bytes of their bodies that it goes on from. */
@@ -41,12 +44,9 @@ interface Read {
   readonly runs: Map<number, Run>
 }
 
-export interface SendHost {
-  readonly desk: Desk
-  /** The session and the signer of this request. */
-  enter(frame: Frame, patience: Ms): Context | Promise<Context>
-  answer(frame: Frame, answer: Answer): void
-  refuse(frame: Frame, error: unknown): void
+export interface SendHost extends Pick<PullHost, 'desk' | 'enter' | 'answer' | 'refuse'> {
+  /** Answers that are encoded already. */
+  tell(encoded: Buffer): void
 }
 
 /**
@@ -162,8 +162,21 @@ export class Sends {
       const one = stored[at] as Stored | Fault
       const frame = frames[at] as Frame
       if (Fault.is(one)) this.#host.refuse(frame, one)
-      else this.#host.answer(frame, answerOf(topic, [one], numbered, desk))
+      else if (!isPlain(frame, one) || !this.#add(frame, one, numbered)) {
+        this.#host.answer(frame, answerOf(topic, [one], numbered, desk))
+      }
     }
+    this.#take()
+  }
+
+  #add({ opaque }: Frame, stored: Stored, numbered: Numbered): boolean {
+    if (answers.full) this.#take()
+    return answers.add(opaque, stored, numberOf(stored, numbered), this.#host.desk.store)
+  }
+
+  #take(): void {
+    const encoded = answers.take()
+    if (encoded) this.#host.tell(encoded)
   }
 
   /** Together they were over quota. */
@@ -173,5 +186,11 @@ export class Sends {
     await Promise.all(frames.map(one))
   }
 }
+
+/** Of all connections: what is added is taken in the same turn. */
+const answers = new SendAnswers()
+
+const isPlain = ({ binary }: Frame, { half, durable, recallHandle }: Stored): boolean =>
+  !binary && half === undefined && durable === undefined && recallHandle === undefined
 
 const isOver = (error: unknown): boolean => Fault.is(error) && error.code === 'throttled'

@@ -89,10 +89,13 @@ const answerWhole = (
 
 /** @param stored all that one request sent */
 export const answerOf = (topic: string, stored: readonly Stored[], numbered: Numbered, desk: Desk): Answer => {
-  const { queue, half } = stored[0] as Stored
-  if (half) desk.halves.add(half)
-  return toSendAnswer(topic, stored, numbered.number(queue) ?? queue.index, desk.store)
+  const first = stored[0] as Stored
+  if (first.half) desk.halves.add(first.half)
+  return toSendAnswer(topic, stored, numberOf(first, numbered), desk.store)
 }
+
+/** Of its queue, as clients know it. */
+export const numberOf = ({ queue }: Stored, numbered: Numbered): number => numbered.number(queue) ?? queue.index
 
 /** A batch is stored or refused as one: what was stored of a refused one comes again. */
 const whole = (stored: Stored | Fault): Stored => {
