@@ -5,6 +5,7 @@ import { Farewell, type Leaving } from './farewell.ts'
 import { Gate } from './gate.ts'
 import { Credit } from './http2/credit.ts'
 import { CutShort } from './http2/cutShort.ts'
+import { Ends } from './http2/ends.ts'
 import {
   checkSetting,
   type ErrorName,
@@ -22,6 +23,7 @@ import { Strain } from './http2/strain.ts'
 import { type Carrier, Http2Stream, STREAM_WINDOW } from './http2/stream.ts'
 import { KeepAlive } from './keepAlive.ts'
 import { grpcStatus, type Methods, type Place } from './method.ts'
+import { Owed } from './owed.ts'
 
 /** So many times a frame: bytes that a connection may have in requests that are not complete. */
 const PARTIAL_FRAMES = 16
@@ -43,6 +45,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   readonly gone: Promise<void>
   state: Place['state'] = 'serving'
   readonly outflow: Outflow
+  readonly owed: Owed
   guest: Place['guest']
   readonly #link: Link<Frame>
   readonly #hall: Hall
@@ -56,6 +59,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
   /** How many it opened. */
   #streamsOpened = 0
   readonly #cutShort = new CutShort()
+  readonly #ends = new Ends()
   readonly #credit = new Credit(CONNECTION_WINDOW)
   readonly #strain = new Strain()
   #held = 0
@@ -71,6 +75,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     this.peer = link.peer
     this.gate = new Gate(limits.inflight)
     this.outflow = new Outflow(() => link.writable(), limits.outboundBytes)
+    this.owed = new Owed(limits.outboundBytes)
     this.#streamsMax = limits.inflight + limits.parked + TELEMETRY_STREAMS
     this.#alive = new KeepAlive(clock.now())
     this.#farewell = new Farewell(this, clock)
@@ -102,7 +107,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
       case 'headers':
         return this.#headers(frame.stream, frame.fields, frame.last)
       case 'reset':
-        return this.#reset(frame.stream)
+        return this.#reset(frame.stream, frame.error)
       case 'settings':
         return this.#settings(frame.values)
       case 'ping':
@@ -194,10 +199,13 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     return violation(all ? 'STREAM_CLOSED' : 'PROTOCOL_ERROR', `headers on stream ${id}, which is closed`)
   }
 
-  #reset(id: number): void {
+  #reset(id: number, error: number): void {
     const stream = this.#known(id)
     this.#cutShort.delete(id)
-    if (!stream) return
+    if (!stream) {
+      if (error !== errors.NO_ERROR) this.#ends.unseen(id)
+      return
+    }
     // Opening streams only to give them up is work for us and none for the peer.
     this.#strain.add(1)
     stream.broken()
@@ -258,6 +266,10 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
     this.#farewell.left()
   }
 
+  recalled(stream: Http2Stream, undo: () => void): void {
+    this.#ends.said(stream.id, this.#hall.gateway.clock.now(), undo)
+  }
+
   closed(): void {
     this.state = 'closed'
     for (const stream of this.streams.values()) stream.broken()
@@ -286,6 +298,7 @@ export class Http2Conversation implements Conversation<Frame>, Carrier, Place, L
 
   tick(now: EpochMs): void {
     this.#strain.tick()
+    this.#ends.tick(now)
     const due = this.#alive.due(now)
     if (due === 'ask') this.send({ kind: 'ping', ack: false, opaque: ALIVE })
     else if (due === 'close') this.end()

@@ -244,6 +244,11 @@ export class Exchange {
     this.#parked?.abort()
   }
 
+  /** Told when the peer gives the answer up although all of it was said. Where its transport says so. */
+  recalled(undo: () => void): void {
+    this.#channel.recalled?.(undo)
+  }
+
   cancel(): void {
     if (!this.over) this.#channel.reset()
   }

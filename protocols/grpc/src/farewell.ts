@@ -1,9 +1,13 @@
-import type { Clock, Ms } from '@sluice/core'
+import type { Clock, EpochMs, Ms } from '@sluice/core'
 import type { Exchange } from './exchange.ts'
 import { errors, type Frame, LAST_STREAM } from './http2/frames.ts'
 
 /** From the notice's PING coming back to the GOAWAY with the true last stream: what raced with the notice is here by then. */
 const RACE_MS: Ms = 100
+/** So many times what the PING took, of a peer that is slow: a busy machine lets it wait with a stream as with the PING. */
+const RACE_PINGS = 4
+/** The same at most, also of a peer that goes on opening streams. */
+const RACES_MS: Ms = 1_000
 /** How long that PING is waited for. */
 const PING_MS: Ms = 5_000
 /** How long telemetry that was ended may take to be heard. */
@@ -33,7 +37,7 @@ export class Farewell {
   last = LAST_STREAM
   readonly #of: Leaving
   readonly #clock: Clock
-  #announced = false
+  #announcedAt: EpochMs | undefined
   #stop: (() => void) | undefined
   #lingering = false
 
@@ -44,11 +48,11 @@ export class Farewell {
 
   /** Between the two words. */
   get racing(): boolean {
-    return this.#announced && this.last === LAST_STREAM
+    return this.#announcedAt !== undefined && this.last === LAST_STREAM
   }
 
   announce(): void {
-    this.#announced = true
+    this.#announcedAt = this.#clock.now()
     this.#of.send({ kind: 'goAway', last: LAST_STREAM, error: errors.NO_ERROR })
     this.#of.send({ kind: 'ping', ack: false, opaque: OURS })
     this.#stop = this.#clock.after(PING_MS, () => this.#finalWord())
@@ -63,7 +67,18 @@ export class Farewell {
     if (!this.#stop || !opaque.equals(OURS)) return
     this.#stop()
     this.#stop = undefined
-    this.#clock.after(RACE_MS, () => this.#finalWord())
+    const now = this.#clock.now()
+    const took = now - (this.#announcedAt ?? now)
+    this.#race(Math.min(RACES_MS, Math.max(RACE_MS, RACE_PINGS * took)), now + RACES_MS)
+  }
+
+  /** A stream that came meanwhile may not be the last. */
+  #race(ms: Ms, until: EpochMs): void {
+    const { highest } = this.#of
+    this.#clock.after(ms, () => {
+      if (this.#of.highest > highest && this.#clock.now() + ms <= until) this.#race(ms, until)
+      else this.#finalWord()
+    })
   }
 
   /** A stream was closed. */

@@ -3,6 +3,7 @@ import type { Wire } from './clients.ts'
 import type { Exchange } from './exchange.ts'
 import type { Gate } from './gate.ts'
 import type { Fields } from './http2/hpack.ts'
+import type { Owed } from './owed.ts'
 
 /** Statuses of gRPC itself, for what is no request of the service at all. */
 export const grpcStatus = {
@@ -45,6 +46,8 @@ export interface Channel {
   finish(status: number, text: string): void
   /** CANCEL. */
   reset(): void
+  /** Told when the peer gives the stream up although all was said on it: it had not seen the end. */
+  recalled?(undo: () => void): void
   /** Whether the peer may go on sending. */
   flow(open: boolean): void
 }
@@ -58,6 +61,8 @@ export interface Place extends Wire, Pick<Connection, 'state'> {
   worked(change: 1 | -1): void
   /** Bytes of a request that is not worked on yet came, or are not held any more. */
   held(change: number, exchange: Exchange): void
+  /** Messages on their way to it. */
+  readonly owed: Owed
   /** Resolves when the peer's system has what was said. False: its connection is gone instead. */
   taken(): Promise<boolean>
   /** What went wrong is ours to mend. */

@@ -1,7 +1,7 @@
 import { type CommandOf, Fault, losses, type Offset, type Queue, type Start } from '@sluice/core'
 import { type Asker, contextOf, type Hall, type Poll, type Unary } from './calls.ts'
 import { noMessage, ok } from './faults.ts'
-import { Answer, polled } from './receive.ts'
+import { Answer, bytesOf, polled } from './receive.ts'
 import { checkGroup, checkTopic } from './rules.ts'
 import { BATCH_MAX, fromDelivered, pollOf, toFilter } from './translate.ts'
 import {
@@ -72,21 +72,22 @@ const offsetAt = async (queue: Queue, at: Start | { group: string }, asker: Aske
 export const pullMessage: Poll<PullMessageRequest> = async (request, asker, hall) => {
   const answer = new Answer<PullMessageResponse>(asker.exchange, hall.gateway.clock)
   try {
-    const read = toRead(request, asker, hall)
-    const reply = await polled(asker, hall, read, () => [{ status: noMessage }, { next_offset: read.from.offset }])
-    const { offset } = read.from
+    const asked = toRead(request, asker, hall)
+    const { offset } = asked.from
+    const reply = await polled(asker, hall, asked, () => [{ status: noMessage }, { next_offset: offset }])
     const outside = reply !== undefined && (offset < reply.min || offset > reply.max)
-    const delivered = reply ? [...reply.batch] : []
+    const read = reply ? [...reply.batch] : []
+    const delivered = read.slice(0, asker.exchange.place.owed.admit(read.map(bytesOf)))
+    const next = read[delivered.length]?.message.offset ?? reply?.next ?? offset
     if (outside) await answer.write({ status: hall.refuse(outOf(reply)) })
     else await answer.write({ status: delivered.length > 0 ? ok : noMessage })
-    for (const one of delivered) {
+    await answer.give(delivered, (one) => {
       for (const field of losses(one.message, 'grpc')) {
         hall.gateway.lost(one.message.via ?? 'remoting', 'grpc', field)
       }
-      const topic = request.message_queue?.topic ?? { name: one.message.topic }
-      if (!(await answer.write({ message: fromDelivered(one, topic) }, one.message.body.length))) break
-    }
-    await answer.write({ next_offset: reply?.next ?? offset })
+      return { message: fromDelivered(one, request.message_queue?.topic ?? { name: one.message.topic }) }
+    })
+    await answer.write({ next_offset: next })
   } catch (error) {
     await answer.write({ status: hall.refuse(error) })
   }

@@ -18,20 +18,33 @@ export const receiveMessage: Poll<ReceiveMessageRequest> = async (request, asker
   const { gateway } = hall
   const { exchange } = asker
   const answer = new Answer<ReceiveMessageResponse>(exchange, gateway.clock)
-  let delivered: readonly Delivered[] = []
+  let receipts: readonly Receipt[] = []
   try {
-    delivered = await poll(request, asker, hall)
+    const delivered = admitted(await poll(request, asker, hall), asker, hall)
+    receipts = receiptsOf(delivered)
     await answer.write({ status: delivered.length > 0 ? ok : noMessage })
-    for (const one of delivered) {
-      if (!(await answer.write(messageOf(one, request, hall), one.message.body.length))) break
-    }
+    await answer.give(delivered, (one) => messageOf(one, request, hall))
   } catch (error) {
     await answer.write({ status: hall.refuse(error) })
   }
   await answer.write({ delivery_timestamp: fromMs(gateway.clock.now()) })
+  const back = () => giveBack(receipts, asker, hall)
+  if (receipts.length > 0) exchange.recalled(() => void back())
   answer.end()
-  if (delivered.length > 0 && !(await arrived(answer, exchange))) await giveBack(delivered, asker, hall)
+  if (receipts.length > 0 && !(await arrived(answer, exchange))) await back()
 }
+
+/** What its connection has room for; the others go back at once. */
+const admitted = (delivered: readonly Delivered[], asker: Asker, hall: Hall): Delivered[] => {
+  const count = asker.exchange.place.owed.admit(delivered.map(bytesOf))
+  if (count < delivered.length) void giveBack(receiptsOf(delivered.slice(count)), asker, hall)
+  return delivered.slice(0, count)
+}
+
+export const bytesOf = ({ message }: Delivered): number => message.body.length
+
+const receiptsOf = (delivered: readonly Delivered[]): readonly Receipt[] =>
+  delivered.flatMap(({ receipt }) => (receipt ? [receipt] : []))
 
 const arrived = async (answer: Answer<ReceiveMessageResponse>, exchange: Exchange): Promise<boolean> =>
   !answer.cut && (await exchange.ended) === 'whole' && exchange.place.taken()
@@ -75,8 +88,11 @@ export const polled = async <K extends 'pop' | 'read'>(
     exchange.end()
   }
   try {
-    const context = gateway.context(client.session, waitOf(command) + POLL_PATIENCE, { signal, principal })
-    return await gateway.handle<K>(command, context)
+    const { owed } = exchange.place
+    const wait = owed.isFull ? await owed.room(gateway.clock, waitOf(command), signal) : waitOf(command)
+    if (wait === undefined) return undefined
+    const context = gateway.context(client.session, wait + POLL_PATIENCE, { signal, principal })
+    return await gateway.handle<K>({ ...command, wait }, context)
   } catch (error) {
     if (signal.aborted) return undefined
     throw error
@@ -96,9 +112,7 @@ const messageOf = (delivered: Delivered, request: ReceiveMessageRequest, { gatew
 }
 
 /** Uncounted where the broker can; what then still fails comes back at the end of its invisible time. */
-const giveBack = async (delivered: readonly Delivered[], asker: Asker, { gateway }: Hall): Promise<void> => {
-  const receipts = delivered.flatMap(({ receipt }): Receipt[] => (receipt ? [receipt] : []))
-  if (receipts.length === 0) return
+const giveBack = async (receipts: readonly Receipt[], asker: Asker, { gateway }: Hall): Promise<void> => {
   const { client, principal } = asker
   const settle = (counts: boolean) =>
     gateway.handle(
@@ -117,13 +131,30 @@ export class Answer<Part extends object> {
   readonly #clock: { now(): number }
   /** It was ended before all was said. */
   cut = false
+  /** Of what its connection was given. */
+  #owes = 0
   #pending = 0
   #wake: (() => void) | undefined
 
   constructor(exchange: Exchange, clock: { now(): number }) {
     this.#exchange = exchange
     this.#clock = clock
-    exchange.whenEnded(() => this.#wake?.())
+    exchange.whenEnded(() => {
+      this.#wake?.()
+      this.#pay(this.#owes)
+    })
+  }
+
+  /**
+   * Messages that were admitted, one after another as the peer takes them. None is held for longer than it waits for that: the
+   * list is emptied.
+   */
+  async give(delivered: Delivered[], partOf: (one: Delivered) => Part): Promise<void> {
+    this.#owes = delivered.reduce((sum, one) => sum + bytesOf(one), 0)
+    if (this.#exchange.over) return this.#pay(this.#owes)
+    for (let one = delivered.shift(); one; one = delivered.shift()) {
+      if (!(await this.write(partOf(one), bytesOf(one)))) return
+    }
   }
 
   /** Resolves when more may be written. False: nobody reads it any more. */
@@ -131,6 +162,7 @@ export class Answer<Part extends object> {
     this.#pending += bytes
     const said = this.#exchange.write(part, () => {
       this.#pending -= bytes
+      this.#pay(Math.min(bytes, this.#owes))
       if (this.#exchange.stalledSince !== undefined) this.#exchange.stalledSince = this.#clock.now()
       if (this.#pending <= WINDOW_BYTES) this.#wake?.()
     })
@@ -153,5 +185,11 @@ export class Answer<Part extends object> {
   end(): void {
     this.#exchange.stalledSince = this.#clock.now()
     this.#exchange.end()
+  }
+
+  #pay(bytes: number): void {
+    if (bytes === 0) return
+    this.#owes -= bytes
+    this.#exchange.place.owed.given(bytes)
   }
 }

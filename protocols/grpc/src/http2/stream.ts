@@ -15,6 +15,8 @@ export interface Carrier {
   fail(stream: Http2Stream, error: ErrorName): void
   /** Nothing more is said or heard on it. */
   left(stream: Http2Stream): void
+  /** Whom to tell when the peer did not see its end. */
+  recalled(stream: Http2Stream, undo: () => void): void
 }
 
 interface Part {
@@ -55,6 +57,7 @@ export class Http2Stream implements Channel {
   /** Whether the peer ended its half. */
   heardAll = false
   #closed = false
+  #undo: (() => void) | undefined
   readonly #credit = new Credit(STREAM_WINDOW)
   #open = true
 
@@ -172,6 +175,10 @@ export class Http2Stream implements Channel {
     this.#close('broken')
   }
 
+  recalled(undo: () => void): void {
+    this.#undo = undo
+  }
+
   /** Says as much as the peer takes. */
   pump(): void {
     if (this.#page && !this.heardAll) return
@@ -221,6 +228,7 @@ export class Http2Stream implements Channel {
     if (this.#closed) return
     this.#closed = true
     this.#parts = []
+    if (this.#undo && ending === 'whole') this.#carrier.recalled(this, this.#undo)
     this.#carrier.left(this)
     this.exchange.closed(ending)
   }

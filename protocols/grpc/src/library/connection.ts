@@ -5,6 +5,7 @@ import { Farewell, type Leaving } from '../farewell.ts'
 import { Gate } from '../gate.ts'
 import { type Frame, LAST_STREAM } from '../http2/frames.ts'
 import { grpcStatus, type Place } from '../method.ts'
+import { Owed } from '../owed.ts'
 import type { NoticeDuplex } from './notice.ts'
 
 /** So many times a frame: bytes that a connection may have in requests that are not complete. */
@@ -25,6 +26,7 @@ export class LibraryConnection implements Connection, Place, Leaving {
   readonly socket: NoticeDuplex
   readonly gone: Promise<void>
   readonly gate: Gate
+  readonly owed: Owed
   state: Connection['state'] = 'serving'
   readonly streams = new Map<number, Open>()
   working = 0
@@ -44,6 +46,7 @@ export class LibraryConnection implements Connection, Place, Leaving {
     this.#gateway = gateway
     this.#report = report
     this.gate = new Gate(gateway.limits.inflight)
+    this.owed = new Owed(gateway.limits.outboundBytes)
     this.since = gateway.clock.now()
     this.#farewell = new Farewell(this, gateway.clock)
     this.gone = new Promise((resolve) => {
