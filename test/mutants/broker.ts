@@ -175,8 +175,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'offsets are ahead of the store: readers see what is not on the disk',
     file: `${source}/topics.ts`,
-    from: 'this.#sealed = this.records.max',
-    to: 'this.#sealed = this.visible = this.records.max',
+    from: 'this.#sealed = this.max',
+    to: 'this.#sealed = this.visible = this.max',
     ...campaign,
   },
   {

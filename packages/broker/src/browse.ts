@@ -42,7 +42,7 @@ const poppable = (
   max: number,
 ): Pointed[] => {
   const { records } = queue
-  const cursor = groupTopic?.cursors.get(queue.queue.index)
+  const cursor = groupTopic?.cursors.get(queue.index)
   const now = core.clock.now()
   const next = Math.max(records.min, cursor && cursor.next >= 0 ? cursor.next : Math.max(0, cursor?.committed ?? 0))
   const pointers: Pointed[] = []
@@ -73,7 +73,7 @@ const browseGroup = (
   const only = source.queue && source.queue.index >= 0 ? source.queue.index : undefined
   const pointers: Pointed[] = []
   for (const queue of topic.queues) {
-    if (only !== undefined && queue.queue.index !== only) continue
+    if (only !== undefined && queue.index !== only) continue
     pointers.push(...poppable(core, group?.topics.get(source.topic), queue, wanted, max - pointers.length))
   }
   return answer(core, limited(pointers, command.bytes), wanted)

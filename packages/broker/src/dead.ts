@@ -49,9 +49,9 @@ export const deadLetter = async (
     const [record] = Array.isArray(found) ? found : await found
     if (cursor.held.get(offset) !== held || offset < queue.records.min) return 'gone'
     if (record) copyToDead(core, group, viewRecord(record, core.settings.node), held.attempt, true)
-    core.log.append(writeSettled({ group, topic: groupTopic.topic, queue: queue.queue.index }, [offset]))
+    core.log.append(writeSettled({ group, topic: groupTopic.topic, queue: queue.index }, [offset]))
     cursor.settle(offset)
-    core.lines.info('message.dead', { group, topic: groupTopic.topic, queue: queue.queue.index, offset, reason })
+    core.lines.info('message.dead', { group, topic: groupTopic.topic, queue: queue.index, offset, reason })
     return 'done'
   } catch (error) {
     core.lines.error('message.dead', { group, topic: groupTopic.topic, error: String(error) })

@@ -228,6 +228,21 @@ describe('pop', () => {
     expect([bodies(got), attempts(got)]).toEqual([['x'], [1]])
   })
 
+  it('finds what comes into a queue that its topic got while it waited', async () => {
+    const put = (queues: number) =>
+      bench.run<'admin'>({
+        kind: 'admin',
+        action: { do: 'putTopics', topics: [{ topic: 'G', queues, type: 'mixed' }] },
+      })
+    await put(1)
+    const parked = bench.pop('G', { wait: 60_000 })
+    await turn()
+    await put(3)
+    const into = { topic: 'G', node: bench.broker.node, index: 2 }
+    await bench.run<'publish'>({ kind: 'publish', messages: [message('G', 'third')], into, oneway: false })
+    expect(bodies(await parked)).toEqual(['third'])
+  })
+
   it('wakes a parked pop when a message is due again or is given back', async () => {
     await many('T', 'x')
     const first = await bench.pop('T', { invisible: 5000 })

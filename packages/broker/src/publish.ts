@@ -80,7 +80,7 @@ export const appendTo = (
   if (publisher !== undefined && state.bindings.noLocals > 0 && state.leavesOut(message, facts, publisher))
     log.append(writePrelude({ publisher }), true)
   const offset = queue.records.max
-  const place = write(core, draft, queue.queue.index, offset, more)
+  const place = write(core, draft, queue.index, offset, more)
   state.indexed(queue, offset, place, draft.size, message, facts, publisher)
   return { stored: { id: idOf(facts, core, place), queue: queue.queue, offset, place }, size: draft.size }
 }
@@ -153,9 +153,9 @@ export const publishOne = (
   if (message.packed && isSystemTopic(message.topic)) more = { ...more, ...sentBack(message.packed) }
   const facts = factsOf(message)
   const at = deliverAt(message, facts, core.clock.now())
-  const { spec } = topicOrNew(core, message.topic)
-  if (spec.type !== 'mixed') checkType(facts, spec, into !== undefined && into.index >= 0, at)
-  return facts.half ? hide(core, message, into, facts, more) : place(core, message, into, more, facts)
+  const topic = topicOrNew(core, message.topic)
+  if (!topic.isMixed) checkType(facts, topic.spec, into !== undefined && into.index >= 0, at)
+  return facts.half ? hide(core, message, into, facts, more) : place(core, message, into, more, facts, topic)
 }
 
 /** In a queue now, or in the log alone until its time. */
@@ -165,10 +165,11 @@ export const place = (
   into: Queue | undefined,
   more: AppendMore,
   facts = factsOf(message),
+  topic = topicOrNew(core, message.topic),
 ): Stored => {
   const now = core.clock.now()
   const at = deliverAt(message, facts, now)
-  const queue = queueOf(topicOrNew(core, message.topic), facts, into)
+  const queue = queueOf(topic, facts, into)
   if (at === undefined || at <= now) return appendTo(core, queue, message, more, facts).stored
   return delay(core, into && into.index >= 0 ? queue.queue : { ...queue.queue, index: -1 }, message, at, more)
 }
@@ -270,7 +271,7 @@ export const tryOne = (
   const facts = factsOf(message)
   const at = deliverAt(message, facts, core.clock.now())
   const topic = topicOrNew(core, message.topic)
-  if (topic.spec.type !== 'mixed') checkType(facts, topic.spec, into !== undefined && into.index >= 0, at)
+  if (!topic.isMixed) checkType(facts, topic.spec, into !== undefined && into.index >= 0, at)
   if (into) queueOf(topic, facts, into)
   if (facts.half) checkHalves(core, before.halves++)
   else if (at !== undefined && at > core.clock.now()) checkDelayed(core, before.delayed++)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { flag, flagsOf, hashTag, LEVEL_MAX, QueueIndex } from './queueIndex.ts'
+import { flag, flagsOf, hashTag, LEVEL_MAX, newShelf, QueueIndex } from './queueIndex.ts'
 
 describe('queue index', () => {
   it('answers as a plain list would', () => {
@@ -40,6 +40,53 @@ describe('queue index', () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  it('keeps apart what many have on one shelf, as they grow, begin elsewhere and leave it', () => {
+    const step = fc.record({
+      of: fc.nat(3),
+      do: fc.constantFrom('push', 'push', 'push', 'startAt', 'leave', 'dropTo'),
+      count: fc.integer({ min: 1, max: 20 }),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 60, size: 'max' }), (steps) => {
+        const shelf = newShelf()
+        const queues = Array.from({ length: 4 }, () => ({
+          index: new QueueIndex(shelf),
+          list: new Map<number, number>(),
+        }))
+        let place = 0
+        for (const { of, do: what, count } of steps) {
+          const { index, list } = queues[of]!
+          if (what === 'leave') index.leaveShelf()
+          else if (what === 'dropTo') index.dropTo(Math.min(index.max, index.min + count))
+          else if (what === 'startAt') {
+            index.startAt(index.max + count)
+            list.clear()
+          } else
+            for (let left = count; left > 0; left--) {
+              list.set(index.max, place)
+              index.push(place++, of, -of, 0)
+            }
+        }
+        for (const [of, { index, list }] of queues.entries())
+          for (let offset = index.min; offset < index.max; offset++)
+            expect([index.place(offset), index.size(offset), index.tag(offset)]).toEqual([
+              list.get(offset),
+              of,
+              -of || 0,
+            ])
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('has a small array again once its last full one is dropped', () => {
+    const index = new QueueIndex()
+    for (let at = 0; at < 4096; at++) index.push(at, 1, 0, 0)
+    index.dropTo(4096)
+    index.push(5000, 7, 0, 0)
+    expect([index.min, index.max, index.place(4096), index.size(4096)]).toEqual([4096, 4097, 5000, 7])
   })
 
   it('flags offsets that were lost and goes on behind them', () => {

@@ -7,7 +7,7 @@ import { Halves } from './halves.ts'
 import { Heap } from './heap.ts'
 import { InboxState, ShareState } from './inboxes.ts'
 import type { Touched } from './log.ts'
-import { flagsOf, hashTag } from './queueIndex.ts'
+import { flagsOf, hashTag, newShelf } from './queueIndex.ts'
 import { checkGroupName, type QueueState, TopicState } from './topics.ts'
 
 export interface Bounds {
@@ -97,6 +97,7 @@ export class State {
   readonly wills = new Map<string, PendingWill>()
   /** Queues with records in the segment that is being written. */
   segmentQueues: QueueState[] = []
+  readonly #shelf = newShelf()
   epoch = 0
   storedAt: EpochMs = 0
   /** In recovery: the place of the entry that is read, and what knows already of all below some place. */
@@ -127,7 +128,7 @@ export class State {
   putTopic(spec: TopicSpec, place: number): TopicState {
     let topic = this.topics.get(spec.topic)
     if (topic) topic.grow(spec, this.node)
-    else this.topics.set(spec.topic, (topic = new TopicState(spec, place, this.node)))
+    else this.topics.set(spec.topic, (topic = new TopicState(spec, place, this.node, this.#shelf)))
     return topic
   }
 
@@ -135,6 +136,7 @@ export class State {
     const topic = this.topics.get(name)
     if (!topic) return
     this.topics.delete(name)
+    for (const { records } of topic.queues) records.leaveShelf()
     for (const group of this.groups.values()) group.topics.delete(name)
     for (const full of this.retained.keys()) {
       if (full === name || full.startsWith(`${name}/`)) this.retained.delete(full)

@@ -1,7 +1,8 @@
 import { Fault, type Queue, type TopicSpec, type TopicType } from '@sluice/core'
 import type { Facts } from './facts.ts'
 import type { Touched } from './log.ts'
-import { QueueIndex } from './queueIndex.ts'
+import { newShelf, QueueIndex } from './queueIndex.ts'
+import type { Shelf } from './shelf.ts'
 import { type Waiter, Waiters } from './waiters.ts'
 
 export const QUEUES_MAX = 1024
@@ -31,10 +32,11 @@ export const checkGroupName = (group: string): void => {
     throw new Fault('invalid', `group name is not 1 to ${NAME_MAX} letters, digits, %, |, _ and -`, { about: 'group' })
 }
 
-export class QueueState implements Touched {
+/** One object with its index: a message finds both at once. */
+export class QueueState extends QueueIndex implements Touched {
   readonly topic: TopicState
   readonly queue: Queue
-  readonly records = new QueueIndex()
+  readonly index: number
   /** Readers see offsets below it: what is durable. */
   visible = 0
   touchedIn: unknown
@@ -43,9 +45,16 @@ export class QueueState implements Touched {
   segmentFrom = -1
   #sealed = 0
 
-  constructor(topic: TopicState, queue: Queue) {
+  constructor(topic: TopicState, queue: Queue, shelf: Shelf) {
+    super(shelf)
     this.topic = topic
     this.queue = queue
+    this.index = queue.index
+  }
+
+  /** Where its messages are. */
+  get records(): QueueIndex {
+    return this
   }
 
   join(waiter: Waiter): void {
@@ -58,7 +67,7 @@ export class QueueState implements Touched {
   }
 
   sealed(): void {
-    this.#sealed = this.records.max
+    this.#sealed = this.max
   }
 
   shown(): void {
@@ -69,31 +78,51 @@ export class QueueState implements Touched {
 }
 
 export class TopicState {
+  /** Its queue, if it has no other. */
+  #only: QueueState | undefined
+  /** It takes every type of message. */
+  isMixed = true
+  #turn = 0
+  #waiting: Waiters | undefined
+  /** Always the same array: pops that wait hold it. */
+  readonly queues: QueueState[]
   spec: TopicSpec
   /** Position in the log from which on its name means this topic. */
   readonly created: number
-  readonly queues: QueueState[] = []
-  /** Pops that wait for messages of this topic. */
-  readonly waiting = new Waiters()
   /** Its name means nothing any more, or another topic. */
   deleted = false
-  #turn = 0
+  readonly #shelf: Shelf
 
-  constructor(spec: TopicSpec, created: number, node: string) {
+  constructor(spec: TopicSpec, created: number, node: string, shelf = newShelf()) {
     this.spec = spec
     this.created = created
+    this.#shelf = shelf
+    // Made with its length, it has room for no more.
+    this.queues = Array.from({ length: spec.queues }, (_, at) => this.#queue(at, node))
     this.grow(spec, node)
+  }
+
+  #queue(index: number, node: string): QueueState {
+    return new QueueState(this, { topic: this.spec.topic, node, index }, this.#shelf)
   }
 
   /** Queues are only added: an offset once given stays readable. */
   grow(spec: TopicSpec, node: string): void {
-    this.spec = { ...spec, queues: Math.max(spec.queues, this.queues.length) }
-    while (this.queues.length < this.spec.queues)
-      this.queues.push(new QueueState(this, { topic: spec.topic, node, index: this.queues.length }))
+    const { queues } = this
+    while (queues.length < spec.queues) queues.push(this.#queue(queues.length, node))
+    this.spec = { ...spec, queues: queues.length }
+    this.isMixed = spec.type === 'mixed'
+    this.#only = queues.length === 1 ? queues[0] : undefined
+  }
+
+  /** Pops that wait for messages of this topic. */
+  get waiting(): Waiters {
+    return (this.#waiting ??= new Waiters())
   }
 
   /** The queue for a message that names none: a FIFO group's own, else each in turn. */
   pick(group: string | undefined): QueueState {
+    if (this.#only) return this.#only
     const { queues } = this
     if (group === undefined) return queues[this.#turn++ % queues.length]!
     let hash = 0
@@ -103,7 +132,7 @@ export class TopicState {
 
   arrived(queue: QueueState): void {
     queue.readers?.wake()
-    this.waiting.wake()
+    this.#waiting?.wake()
   }
 }
 

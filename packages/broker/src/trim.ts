@@ -28,7 +28,7 @@ export const trim = async (core: Core): Promise<void> => {
       queue.records.dropTo(Math.min(min, queue.visible))
       if (queue.records.min === before) continue
       for (const group of core.state.groups.values())
-        group.topics.get(spec.topic)?.cursors.get(queue.queue.index)?.retained(queue.records.min)
+        group.topics.get(spec.topic)?.cursors.get(queue.index)?.retained(queue.records.min)
     }
   }
 }
