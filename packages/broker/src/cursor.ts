@@ -1,5 +1,6 @@
 import type { EpochMs, Ms, Offset } from '@sluice/core'
 import { Heap } from './heap.ts'
+import { SmallMap } from './small.ts'
 
 /** One message of a queue that a group has popped and not settled. */
 export interface Held {
@@ -41,9 +42,9 @@ export class Cursor {
   /** First offset that was never popped; −1: this group has not popped here. */
   next: Offset = -1
   /** In the order of offsets, unless messages were taken by their priority. */
-  readonly held = new Map<Offset, Held>()
+  readonly held = new SmallMap<Offset, Held>()
   /** By priority above 0: every offset of it below this one was popped, even if it is not below `next`. */
-  readonly ahead = new Map<number, Offset>()
+  readonly ahead = new SmallMap<number, Offset>()
   #last: Offset = -1
   #isOrdered = true
   /** Held messages by the time they come back; what is out of date is skipped, and swept out when it is the greater part. */
@@ -62,11 +63,12 @@ export class Cursor {
 
   hold(fields: HeldFields): Held {
     const due = fields.session === undefined ? fields.poppedAt + fields.invisible : Number.POSITIVE_INFINITY
-    const held: Held = { ...fields, due, returned: false, dying: false }
+    const { offset, poppedAt, invisible, attempt, next, session } = fields
+    const held: Held = { offset, poppedAt, due, invisible, attempt, next, session, returned: false, dying: false }
     if (this.held.size === 0) this.#isOrdered = true
-    else if (fields.offset < this.#last) this.#isOrdered = false
-    this.#last = fields.offset
-    this.held.set(fields.offset, held)
+    else if (offset < this.#last) this.#isOrdered = false
+    this.#last = offset
+    this.held.set(offset, held)
     this.#due(held)
     return held
   }
@@ -119,7 +121,9 @@ export class Cursor {
   }
 
   settle(offset: Offset): boolean {
-    return this.held.delete(offset)
+    const was = this.held.delete(offset)
+    if (was && this.held.size === 0) this.#dues.clear()
+    return was
   }
 
   /** The soonest held message whose time has come; it stays where it is until it is moved or settled. */

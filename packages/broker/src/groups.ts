@@ -1,6 +1,8 @@
 import type { Filter, GroupSpec, Ms, Start } from '@sluice/core'
 import { Cursor, type Held } from './cursor.ts'
+import type { Place } from './park.ts'
 import type { Ask } from './popSelect.ts'
+import { SmallMap, SmallSet } from './small.ts'
 import { Waiters } from './waiters.ts'
 
 /** RocketMQ's back-off of push consumers: delay levels 3 to 18. */
@@ -24,18 +26,24 @@ export const backoffOf = ({ backoff }: GroupSpec, attempt: number): Ms => {
   return backoff[Math.min(attempt, backoff.length) - 1] ?? 0
 }
 
+/** A message that a pop with an attempt id was given. */
+interface Attempted {
+  readonly queue: number
+  readonly held: Held
+  readonly poppedAt: number
+}
+
 /** What one group has of one topic. */
 export class GroupTopic {
   readonly group: GroupState
   readonly topic: string
-  readonly cursors = new Map<number, Cursor>()
+  readonly cursors = new SmallMap<number, Cursor>()
   /** Pops that wait, the longest first. */
   readonly parked = new Waiters()
+  /** Where they wait, once one has. */
+  bench: Place | undefined
   /** Batches by attempt id, so that a pop repeated after a lost answer gets the same messages. */
-  readonly attempts = new Map<
-    string,
-    readonly { readonly queue: number; readonly held: Held; readonly poppedAt: number }[]
-  >()
+  attempts: Map<string, readonly Attempted[]> | undefined
   /** What was asked last. */
   last: Ask | undefined
   turn = 0
@@ -72,10 +80,10 @@ export class GroupState {
   spec: GroupSpec
   /** Put by an administrator, not made on first use. */
   explicit = false
-  readonly topics = new Map<string, GroupTopic>()
-  readonly subscriptions = new Map<string, Subscription>()
+  readonly topics = new SmallMap<string, GroupTopic>()
+  readonly subscriptions = new SmallMap<string, Subscription>()
   /** Sessions that consume in it. */
-  readonly members = new Set<string>()
+  readonly members = new SmallSet<string>()
 
   constructor(spec: GroupSpec) {
     this.spec = spec

@@ -14,6 +14,13 @@ export class Heap<T> {
 
   push(time: number, item: T): void {
     const turn = this.#turn++
+    // Most heaps of leases have never more than one: an array that is made with it has room for no more.
+    if (turn === 0) {
+      this.#times = [time]
+      this.#turns = [turn]
+      this.#items = [item]
+      return
+    }
     let at = this.#times.length
     while (at > 0) {
       const parent = (at - 1) >> 1
@@ -54,6 +61,7 @@ export class Heap<T> {
   }
 
   clear(): void {
+    if (this.#times.length <= 1) return this.shift()
     this.#times = []
     this.#turns = []
     this.#items = []

@@ -3,7 +3,7 @@ import type { Core } from './core.ts'
 import type { Cursor } from './cursor.ts'
 import { groupNotFound, topicNotFound } from './errors.ts'
 import { writePopped } from './events.ts'
-import type { GroupState } from './groups.ts'
+import type { GroupState, GroupTopic } from './groups.ts'
 import { offsetOf } from './offsets.ts'
 import type { Place } from './park.ts'
 import { type Answer, type Look, POP_MAX, Pop } from './popPoll.ts'
@@ -33,7 +33,7 @@ const begin = async (core: Core, group: GroupState, queue: QueueState, cursor: C
   cursor.next = Math.max(offset, queue.records.min)
   if (cursor.next === 0) return
   // Written down, so that what is published from now on is not skipped when the broker starts again.
-  const where = { group: group.spec.group, topic: queue.topic.spec.topic, queue: queue.queue.index }
+  const where = { group: group.spec.group, topic: queue.topic.spec.topic, queue: queue.index }
   core.log.append(
     writePopped({ ...where, next: cursor.next, poppedAt: 0, invisible: 0, session: undefined, items: [], levels: [] }),
   )
@@ -64,7 +64,18 @@ const askOf = (core: Core, command: PopCommand, source: GroupSource, context: Co
   const { last } = groupTopic
   if (last && isSame(last, wish)) return last
   const queues = only === undefined ? topic.queues : [topic.queues[only]!]
-  return (groupTopic.last = { ...wish, core, groupTopic, queues, wanted: wantedOf(wish.filter), begun: 0 })
+  return (groupTopic.last = askFor(wish, core, groupTopic, queues))
+}
+
+/** Field by field: one for each group and topic lives as long as these. */
+const askFor = (
+  { topic, only, filter, max, invisible, session, fifo, attemptId }: Wish,
+  core: Core,
+  groupTopic: GroupTopic,
+  queues: readonly QueueState[],
+): Ask => {
+  const wanted = wantedOf(filter)
+  return { topic, only, filter, max, invisible, session, fifo, attemptId, core, groupTopic, queues, wanted, begun: 0 }
 }
 
 const isSame = (one: Wish, other: Wish): boolean =>
@@ -116,7 +127,7 @@ class GroupPop extends Pop {
     const ask = this.#ask
     const { core, groupTopic, queues } = ask
     const { length } = queues
-    for (const queue of queues) await begin(core, groupTopic.group, queue, groupTopic.cursor(queue.queue.index))
+    for (const queue of queues) await begin(core, groupTopic.group, queue, groupTopic.cursor(queue.index))
     ask.begun = length
     return this.look()
   }

@@ -148,7 +148,7 @@ export const select = (ask: Ask): Taken[] => {
   const taken: Taken[] = []
   const turn = groupTopic.turn++
   const queues = rotated(ask.queues, turn)
-  const cursors = queues.map((queue) => groupTopic.cursor(queue.queue.index))
+  const cursors = queues.map((queue) => groupTopic.cursor(queue.index))
   if (ask.fifo) {
     for (let at = 0; at < queues.length && taken.length === 0; at++) takeInOrder(ask, queues[at]!, cursors[at]!, taken)
     return taken
@@ -162,7 +162,7 @@ export const select = (ask: Ask): Taken[] => {
 /** What was taken before under this attempt id and is still out, with its times renewed. */
 export const repeat = (ask: Ask): Taken[] | undefined => {
   const { attemptId, groupTopic, topic, core } = ask
-  const batch = attemptId === undefined ? undefined : groupTopic.attempts.get(attemptId)
+  const batch = attemptId === undefined ? undefined : groupTopic.attempts?.get(attemptId)
   if (!batch) return undefined
   const taken: Taken[] = []
   for (const { queue: index, held, poppedAt } of batch) {
@@ -191,12 +191,12 @@ export const repeat = (ask: Ask): Taken[] | undefined => {
 
 export const remember = ({ attemptId, groupTopic }: Ask, taken: readonly Taken[]): void => {
   if (attemptId === undefined) return
-  const { attempts } = groupTopic
+  const attempts = (groupTopic.attempts ??= new Map())
   attempts.delete(attemptId)
   if (attempts.size >= ATTEMPTS_MAX) attempts.delete(attempts.keys().next().value as string)
   attempts.set(
     attemptId,
-    taken.map(({ queue, held, poppedAt }) => ({ queue: queue.queue.index, held, poppedAt })),
+    taken.map(({ queue, held, poppedAt }) => ({ queue: queue.index, held, poppedAt })),
   )
 }
 
@@ -210,7 +210,7 @@ export const isThereMore = (ask: Ask): boolean => {
   const now = ask.core.clock.now()
   const room = ask.groupTopic.held < ask.core.state.bounds.leases
   for (const queue of ask.queues) {
-    const cursor = ask.groupTopic.cursor(queue.queue.index)
+    const cursor = ask.groupTopic.cursor(queue.index)
     if (ask.fifo && isBlocked(cursor, now)) continue
     if ((room && cursor.next < queue.visible) || cursor.dueBy(now)) return true
   }

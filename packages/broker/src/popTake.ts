@@ -67,7 +67,7 @@ const writeHeld = (ask: Ask, taken: readonly Taken[], before: readonly Progress[
   const { core, groupTopic, invisible } = ask
   const session = ask.session ?? (settlesAtOnce(ask) ? DELIVERING : undefined)
   const cursors = byCursor(taken)
-  ask.queues.forEach(({ queue: { index } }, at) => {
+  ask.queues.forEach(({ index }, at) => {
     const cursor = groupTopic.cursor(index)
     const mine = cursors.get(cursor) ?? []
     const levels = cursor.levels
@@ -86,7 +86,7 @@ const writeDone = (ask: Ask, done: readonly Taken[], written: ReadonlySet<Taken>
     const offsets: Offset[] = []
     for (const one of taken) if (cursor.settle(one.held.offset) && written.has(one)) offsets.push(one.held.offset)
     if (offsets.length === 0) continue
-    const where = { group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: taken[0]!.queue.queue.index }
+    const where = { group: groupTopic.group.spec.group, topic: groupTopic.topic, queue: taken[0]!.queue.index }
     core.log.append(writeSettled(where, offsets))
   }
 }
@@ -127,7 +127,7 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
   const receipts = settled
     ? undefined
     : kept.map(({ taken: { queue, cursor, held, place } }) =>
-        leaseOf(core, groupTopic, queue.queue.index, held, place, firsts.get(cursor)!, fifo),
+        leaseOf(core, groupTopic, queue.index, held, place, firsts.get(cursor)!, fifo),
       )
   const attempts = kept.map(({ taken }) => taken.held.attempt)
   return new RecordBatch(
@@ -148,7 +148,7 @@ const batchOf = (ask: Ask, kept: readonly Kept[]): Replies['pop']['batch'] => {
 export const takeOnce = (ask: Ask): Look | Promise<Look> => {
   const { core, groupTopic } = ask
   if (ask.max === 0) return isThereMore(ask) ? { batch: emptyBatch, more: true } : undefined
-  const before = ask.queues.map(({ queue }) => progressOf(groupTopic.cursor(queue.index)))
+  const before = ask.queues.map(({ index }) => progressOf(groupTopic.cursor(index)))
   const taken = repeat(ask) ?? select(ask)
   const found = core.read(taken)
   if (taken.length > 0 && ask.session !== undefined) core.holds(ask.session, groupTopic)

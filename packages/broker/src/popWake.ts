@@ -35,12 +35,8 @@ class Bench extends Waiter implements Place {
   }
 }
 
-const benches = new WeakMap<GroupTopic, Bench>()
-export const benchOf = (core: Core, groupTopic: GroupTopic, topic: TopicState): Place => {
-  let bench = benches.get(groupTopic)
-  if (!bench) benches.set(groupTopic, (bench = new Bench(core, groupTopic, topic)))
-  return bench
-}
+export const benchOf = (core: Core, groupTopic: GroupTopic, topic: TopicState): Place =>
+  (groupTopic.bench ??= new Bench(core, groupTopic, topic))
 
 /** Lets the pop that waits longest look again; it wakes the next one if it leaves something. */
 export const wakeNext = (groupTopic: GroupTopic): void => {
