@@ -7,6 +7,7 @@ import type { Log } from './log.ts'
 import { Parking } from './park.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed, State } from './state.ts'
+import { Views } from './views.ts'
 
 export interface Settings {
   readonly node: string
@@ -47,15 +48,6 @@ export const noCounts = (): Counters => ({
   expiredLeases: 0,
 })
 
-/**
- * Views that are remembered, so that all subscribers of a fan-out have one and its properties are parsed once: a ring by
- * place, for a table that is filled and emptied without end keeps all that ever stood in it until the next full collection.
- */
-const VIEWS = 512
-/** Views that stand further apart are not remembered together: they hold the memory of the log around them. */
-const VIEWS_BYTES = 8 * 1024 * 1024
-const slotOf = (place: number): number => Math.imul((place % 2 ** 32) >>> 3, 0x9e3779b1) >>> 23
-
 /** What every command needs. */
 export class Core {
   readonly state: State
@@ -77,9 +69,7 @@ export class Core {
   readonly cold: ColdReads
   /** Polls that wait. */
   readonly parking = new Parking(this)
-  readonly #views: (StoredRecord | undefined)[] = new Array(VIEWS).fill(undefined)
-  readonly #viewPlaces = new Float64Array(VIEWS)
-  #viewsFrom = 0
+  readonly #views = new Views()
 
   constructor(
     parts: Pick<Core, 'state' | 'log' | 'segments' | 'keys' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>,
@@ -130,37 +120,20 @@ export class Core {
   }
 
   view(record: Buffer, place: number): StoredRecord {
-    return this.#seen(place) ?? this.seed(viewRecord(record, this.settings.node), place)
+    return this.#views.at(place) ?? this.#views.keep(viewRecord(record, this.settings.node), place)
   }
 
   /** Its readers come as soon as it is durable: they need not parse what was just written. */
   #fresh(message: Message, place: number, size: number): void {
     const record = message.packed ? undefined : this.log.peek(place, size)
-    if (record) this.seed(freshRecord(record, this.settings.node, message), place)
-  }
-
-  /** The view that readers of this place are given, for as long as it is remembered. */
-  seed(view: StoredRecord, place: number): StoredRecord {
-    if (place < this.#viewsFrom || place >= this.#viewsFrom + VIEWS_BYTES) {
-      this.#views.fill(undefined)
-      this.#viewsFrom = place
-    }
-    const slot = slotOf(place)
-    this.#views[slot] = view
-    this.#viewPlaces[slot] = place
-    return view
-  }
-
-  #seen(place: number): StoredRecord | undefined {
-    const slot = slotOf(place)
-    return this.#viewPlaces[slot] === place ? this.#views[slot] : undefined
+    if (record) this.#views.push(freshRecord(record, this.settings.node, message), place)
   }
 
   /** What {@link read} finds, as views. */
   look(pointers: readonly Pointed[]): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
     const views: StoredRecord[] = []
     for (const { place, size } of pointers) {
-      let view = this.#seen(place)
+      let view = this.#views.at(place)
       if (!view) {
         const record = this.log.peek(place, size)
         if (!record) return this.#lookCold(pointers)

@@ -243,12 +243,7 @@ export class State {
 
   /** Whether a noLocal binding leaves this message out because it is its own client's. */
   leavesOut(message: Message, facts: Facts, publisher: string): boolean {
-    if (this.bindings.empty) return false
-    let left = false
-    this.bindings.match(fullTopic(message.topic, facts), message, publisher, () => {
-      left = true
-    })
-    return left
+    return !this.bindings.empty && this.bindings.leavesOut(facts.path, message, publisher)
   }
 
   delay(delayed: Delayed): void {
@@ -330,10 +325,10 @@ export class State {
 
   #fanOut(message: Message, facts: Facts, place: number, size: number, publisher: string | undefined): void {
     if (this.bindings.empty || message.topic.startsWith('%')) return
-    const targets = this.bindings.match(fullTopic(message.topic, facts), message, publisher)
-    if (!targets) return
+    const routes = this.bindings.match(facts.path, message, publisher)
+    if (routes.length === 0) return
     this.matched(message, place, size)
-    for (const [target, notes] of targets) {
+    for (const { target, notes } of routes) {
       if (!this.applies(target)) continue
       target.push(place, size, notes, this.bounds.inboxLength)
       this.touch(target)
