@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { crcAround } from './crc.ts'
+import { crcAround, crcOf } from './crc.ts'
 
 it('is the CRC of all bytes, whichever part has one already', () => {
   const bytes = Buffer.alloc(20_000, 'seldom the same byte twice in a row: 0123456789')
@@ -13,4 +13,13 @@ it('is the CRC of all bytes, whichever part has one already', () => {
     }),
     { numRuns: Number(process.env.SLUICE_RUNS ?? 10_000) },
   )
+})
+
+it('is that of zlib for few bytes and for many, alone and behind others', () => {
+  const bytes = Buffer.from(Array.from({ length: 600 }, (_, at) => (at * 167) ^ (at >> 3)))
+  for (let length = 0; length < 260; length++) {
+    const to = 7 + length
+    expect(crcOf(bytes, 7, to)).toBe(crc32(bytes.subarray(7, to)))
+    expect(crcOf(bytes, 7, to, crcOf(bytes, 0, 7))).toBe(crc32(bytes.subarray(0, to)))
+  }
 })

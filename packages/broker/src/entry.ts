@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { MAGIC_V1, MAGIC_V2, type Summed } from '@sluice/remoting'
-import { crcAround } from './crc.ts'
+import { crcAround, crcOf } from './crc.ts'
 
 /**
  * The log is one run of entries, cut into segment files:
@@ -30,7 +30,7 @@ export const sealEntry = (
   buffer.writeUInt32BE((Math.floor(place / 0x1_0000_0000) | (chained ? CHAINED : 0)) >>> 0, header)
   buffer.writeUInt32BE(place % 0x1_0000_0000, header + 4)
   const to = at + size
-  const crc = part ? crcAround(buffer, header, to, part) : crc32(buffer.subarray(header, to))
+  const crc = part ? crcAround(buffer, header, to, part) : crcOf(buffer, header, to)
   buffer.writeUInt32BE((size | (chained ? CHAINED : 0)) >>> 0, header)
   buffer.writeUInt32BE(crc, header + 4)
 }

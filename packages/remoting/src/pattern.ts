@@ -231,13 +231,15 @@ const slotsOf = (bytes: Buffer, ext: Frame['ext']): Slot[] | undefined => {
 
 /** @param from behind the brace @returns where it goes on behind the other one; −1: not plain */
 const fieldsOf = (header: string, from: number, ext: Frame['ext'], slots: Slot[]): number => {
+  // Names as objects have them: others are looked up among all names each time they are stored under.
+  const names = Object.keys(ext)
   const entry = /(,?)"([^"\\]+)":"((?:[^"\\]|\\.)*)"/y
   const seen = new Set<string>(['__proto__'])
   let at = from
   while (header[at] !== '}') {
     entry.lastIndex = at
     const found = entry.exec(header)
-    const name = found?.[2]
+    const name = names.find((one) => one === found?.[2])
     if (!found || name === undefined || (found[1] === '') !== (at === from) || seen.has(name)) return -1
     if (/[^\x20-\x7e]/.test(name)) return -1
     seen.add(name)
