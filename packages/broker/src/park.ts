@@ -1,4 +1,4 @@
-import { type EpochMs, Fault } from '@sluice/core'
+import { type EpochMs, Fault, type Signal } from '@sluice/core'
 import type { Core } from './core.ts'
 import { Waiter } from './waiters.ts'
 
@@ -15,9 +15,9 @@ export abstract class Poll extends Waiter {
   index = 0
   readonly core: Core
   readonly until: EpochMs
-  readonly signal: AbortSignal | undefined
+  readonly signal: Signal | undefined
 
-  constructor(core: Core, until: EpochMs, signal: AbortSignal | undefined) {
+  constructor(core: Core, until: EpochMs, signal: Signal | undefined) {
     super()
     this.core = core
     this.until = until
@@ -146,7 +146,7 @@ class Once extends Poll {
   readonly #place: Place
   readonly #resolve: (isWoken: boolean) => void
 
-  constructor(core: Core, until: EpochMs, signal: AbortSignal | undefined, place: Place, resolve: Once['ended']) {
+  constructor(core: Core, until: EpochMs, signal: Signal | undefined, place: Place, resolve: Once['ended']) {
     super(core, until, signal)
     this.#place = place
     this.#resolve = resolve
@@ -167,5 +167,5 @@ class Once extends Poll {
  * @returns whether it was woken, before its time was over, its client gave up or the broker closed
  * @throws Fault 'limit' about 'poll' when too many wait
  */
-export const park = (core: Core, until: EpochMs, signal: AbortSignal | undefined, place: Place): Promise<boolean> =>
+export const park = (core: Core, until: EpochMs, signal: Signal | undefined, place: Place): Promise<boolean> =>
   new Promise((resolve) => new Once(core, until, signal, place, resolve).park())

@@ -8,6 +8,7 @@ import {
   type Matches,
   type Offset,
   type Replies,
+  type Signal,
 } from '@sluice/core'
 import { viewRecord } from '@sluice/remoting'
 import { emptyBatch, RecordBatch } from './batch.ts'
@@ -124,7 +125,7 @@ const readOffset = async (
   }
 }
 
-const arrival = (core: Core, queue: QueueState, until: number, signal: AbortSignal | undefined): Promise<boolean> =>
+const arrival = (core: Core, queue: QueueState, until: number, signal: Signal | undefined): Promise<boolean> =>
   park(core, until, signal, queue)
 
 /** Any place is taken from a client: only what is a whole record there is answered. */

@@ -1,4 +1,4 @@
-import { type CommandOf, type Context, type Delivered, Fault, type Ms, type Replies } from '@sluice/core'
+import { type CommandOf, type Context, type Delivered, Fault, type Ms, type Replies, type Signal } from '@sluice/core'
 import { editProperties, type StoredRecord, sysFlag, system, viewRecord } from '@sluice/remoting'
 import { emptyBatch, RecordBatch } from './batch.ts'
 import type { Core } from './core.ts'
@@ -146,7 +146,7 @@ export class Transactions {
     return wanted
   }
 
-  #park({ topic, group }: HalvesSource, until: number, signal: AbortSignal | undefined): Promise<boolean> {
+  #park({ topic, group }: HalvesSource, until: number, signal: Signal | undefined): Promise<boolean> {
     const key = `${topic}\x00${group}`
     const join = (reader: Waiter) => {
       const readers = this.#waiting.get(key)

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { type EpochMs, Fault } from './model.ts'
-import { Outbox } from './outbox.ts'
+import { Outbox, type Taker } from './outbox.ts'
 import type {
   Codec,
   Connection,
@@ -12,6 +12,7 @@ import type {
   Link,
   Peer,
 } from './protocol.ts'
+import { destroyOnError } from './transports/resets.ts'
 
 /** How long a peer may take to close after our last word; with `force` also to take what waits for it. */
 const LINGER_MS = 2_000
@@ -24,7 +25,7 @@ const HOLD_MS = 500
 /** What the connection asks of the server that keeps it. */
 export interface Owner<Frame> {
   closed(connection: FrameConnection<Frame>): void
-  /** Calls `flush` at the end of this tick. */
+  /** Calls `flush` when what runs now, and the promises that it resolves, have run. */
   flushLater(connection: FrameConnection<Frame>): void
 }
 
@@ -34,13 +35,40 @@ interface Work {
   frames: number
 }
 
+const connectionOf = Symbol('connection')
+/** Sockets share their listeners: of a hundred thousand most say nothing, and a closure for each event is a KiB together. */
+type Wired = Duplex & { [connectionOf]?: FrameConnection<never> }
+
+/** What its conversation sees of a connection. */
+class Voice<Frame> implements Link<Frame> {
+  readonly #connection: FrameConnection<Frame>
+
+  constructor(connection: FrameConnection<Frame>) {
+    this.#connection = connection
+  }
+
+  get id(): string {
+    return this.#connection.id
+  }
+  get peer(): Peer {
+    return this.#connection.peer
+  }
+  send(frame: Frame): boolean {
+    return this.#connection.say(frame)
+  }
+  writable(): Promise<void> {
+    return this.#connection.taken()
+  }
+  end(last?: Frame): void {
+    this.#connection.close(last)
+  }
+}
+
 /** One socket, its decoder and its conversation. */
-export class FrameConnection<Frame> implements Connection {
+export class FrameConnection<Frame> implements Connection, Taker {
   readonly id: string
   readonly peer: Peer
   readonly since: EpochMs
-  /** Resolves after the conversation's `closed`. */
-  readonly gone: Promise<void>
   state: Connection['state'] = 'serving'
 
   readonly #spec: FrameProtocol<Frame>
@@ -70,7 +98,9 @@ export class FrameConnection<Frame> implements Connection {
   #looksOnce = false
   /** Since when the frame that is not complete is on its way; undefined: between two frames. */
   #partialSince: EpochMs | undefined
-  #resolveGone!: () => void
+  /** After the conversation's `closed`. */
+  #isGone = false
+  #leaves: PromiseWithResolvers<void> | undefined
 
   constructor(
     spec: FrameProtocol<Frame>,
@@ -91,34 +121,38 @@ export class FrameConnection<Frame> implements Connection {
     this.since = gateway.clock.now()
     this.#heard = this.since
     this.#partialSince = this.since
-    this.gone = new Promise((resolve) => {
-      this.#resolveGone = resolve
-    })
-    this.#outbox = new Outbox(
-      socket,
-      () => gateway.clock.now(),
-      () => this.#throttle(),
-    )
+    this.#outbox = new Outbox(socket, gateway.clock, this)
   }
 
   start(): void {
-    this.#socket.on('error', () => this.#socket.destroy()) // a reset is an end like another
-    this.#socket.on('close', () => this.#onClose())
-    if (this.#socket.closed) return queueMicrotask(() => this.#onClose())
-    const link: Link<Frame> = {
-      id: this.id,
-      peer: this.peer,
-      send: (frame) => this.#send(frame),
-      writable: () => this.#outbox.taken(),
-      end: (last) => this.#end(last),
-    }
+    const socket = this.#socket as Wired
+    socket[connectionOf] = this as unknown as FrameConnection<never>
+    destroyOnError(socket) // a reset is an end like another
+    socket.on('close', FrameConnection.#onSocketClose)
+    if (socket.closed) return queueMicrotask(() => this.#onClose())
     this.#guard(() => {
       this.#decoder = this.#codec.decoder()
-      this.#conversation = this.#spec.converse(link, this.#gateway)
+      this.#conversation = this.#spec.converse(new Voice(this), this.#gateway)
     })
     if (!this.#conversation) return
-    this.#socket.on('end', () => this.#onEnd())
-    this.#socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+    socket.on('end', FrameConnection.#onSocketEnd)
+    socket.on('data', FrameConnection.#onSocketData)
+  }
+
+  static readonly #onSocketClose = function (this: Wired): void {
+    this[connectionOf]!.#onClose()
+  }
+  static readonly #onSocketEnd = function (this: Wired): void {
+    this[connectionOf]!.#onEnd()
+  }
+  static readonly #onSocketData = function (this: Wired, chunk: Buffer): void {
+    this[connectionOf]!.#receive(chunk)
+  }
+
+  /** Resolves after the conversation's `closed`. */
+  get gone(): Promise<void> {
+    if (this.#isGone) return Promise.resolve()
+    return (this.#leaves ??= Promise.withResolvers<void>()).promise
   }
 
   /** An answer that the peer has not taken is no answer yet, unless it is us who hold it back. */
@@ -188,7 +222,7 @@ export class FrameConnection<Frame> implements Connection {
   }
 
   #farewell(): void {
-    this.#end(this.#guard(() => this.#conversation?.farewell()))
+    this.close(this.#guard(() => this.#conversation?.farewell()))
   }
 
   /** A few times a second. */
@@ -207,7 +241,7 @@ export class FrameConnection<Frame> implements Connection {
     if (partial !== undefined && !this.#paused && now - partial > allowed) {
       return this.#refuse(new Fault('malformed', this.#established ? 'frame took too long' : 'handshake took too long'))
     }
-    if (this.#spec.idleMs !== undefined && now - this.#heard > this.#spec.idleMs && this.busy === 0) this.#end()
+    if (this.#spec.idleMs !== undefined && now - this.#heard > this.#spec.idleMs && this.busy === 0) this.close()
   }
 
   /** About once a second. */
@@ -315,18 +349,30 @@ export class FrameConnection<Frame> implements Connection {
       reason: fault.message,
       remote: this.peer.address,
     })
-    this.#end(this.#guard(() => this.#conversation?.refuse(fault)))
+    this.close(this.#guard(() => this.#conversation?.refuse(fault)))
   }
 
   // ── Out ─────────────────────────────────────────────────────────────────────────────────────
 
-  #send(frame: Frame): boolean {
+  /** {@link Link.send} */
+  say(frame: Frame): boolean {
     if (this.#ended) return false
     if (this.#outbox.add(this.#codec.encode(frame))) this.#owner.flushLater(this)
     return this.#outbox.backlog <= this.#gateway.limits.outboundBytes
   }
 
-  #end(last?: Frame): void {
+  /** {@link Taker.progressed} */
+  progressed(): void {
+    this.#throttle()
+  }
+
+  /** {@link Link.writable} */
+  taken(): Promise<void> {
+    return this.#outbox.taken()
+  }
+
+  /** {@link Link.end} */
+  close(last?: Frame): void {
     if (this.#ended) return
     this.#ended = true
     this.#forget()
@@ -350,7 +396,7 @@ export class FrameConnection<Frame> implements Connection {
   /** The peer half-closed: requests in flight are still answered, then we close too. */
   #onEnd(): void {
     this.#halfClosed = true
-    if (this.#inflight + this.#waits === 0) this.#end()
+    if (this.#inflight + this.#waits === 0) this.close()
   }
 
   #onClose(): void {
@@ -361,11 +407,19 @@ export class FrameConnection<Frame> implements Connection {
     this.#outbox.closed()
     this.#owner.closed(this)
     const closed = this.#guard(() => this.#conversation?.closed())
-    if (!closed) return this.#resolveGone()
-    closed.then(this.#resolveGone, (error: unknown) => {
-      this.#report(error)
-      this.#resolveGone()
-    })
+    if (!closed) return this.#over()
+    closed.then(
+      () => this.#over(),
+      (error: unknown) => {
+        this.#report(error)
+        this.#over()
+      },
+    )
+  }
+
+  #over(): void {
+    this.#isGone = true
+    this.#leaves?.resolve()
   }
 
   /** Calls into the plugin; a throw costs this connection, not the process. */

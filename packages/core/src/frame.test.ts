@@ -170,7 +170,10 @@ describe('send', () => {
   }
 
   it('makes one write of all frames of a tick', async () => {
-    const { connect } = await stage({ receive: () => undefined, converse: (link) => (send = link.send) })
+    const { connect } = await stage({
+      receive: () => undefined,
+      converse: (link) => (send = (text) => link.send(text)),
+    })
     const chunks = written(connect())
     for (let index = 0; index < 100; index++) send(`${index}`)
     await turns()
@@ -187,7 +190,7 @@ describe('send', () => {
   it('passes on what is above 64 KiB without copying it', async () => {
     const part = Buffer.alloc(50_000, 'x')
     const { connect } = await stage({
-      converse: (link) => (send = link.send),
+      converse: (link) => (send = (text) => link.send(text)),
       spec: { codec: (limits) => ({ ...linesOf(limits), encode: () => [part, part] }) },
     })
     const chunks = written(connect())

@@ -6,6 +6,7 @@ import { Fault } from './model.ts'
 import type { Log, Peer, Protocol, ProtocolServer } from './protocol.ts'
 import { peek } from './transports/head.ts'
 import { type ProxyHeader, readProxyHeader } from './transports/proxyProtocol.ts'
+import { destroyOnError } from './transports/resets.ts'
 import { Handshakes } from './transports/tls.ts'
 import type { Wheel } from './wheel.ts'
 
@@ -48,13 +49,14 @@ export interface Listener {
 export const listen = async (options: ListenOptions): Promise<Listener> => {
   const door = new Door(options)
   const open = options.open ?? { count: 0 }
+  const left = () => void open.count--
   const server = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: false }, (socket) => {
     if (open.count >= options.limits.connections) {
       socket.destroy()
       return full()
     }
     open.count++
-    socket.once('close', () => open.count--)
+    socket.on('close', left)
     door.enter(socket)
   })
   let port = options.port
@@ -99,7 +101,7 @@ class Door {
       local: { address: plain(socket.localAddress), port: socket.localPort ?? 0 },
     }
     this.#entering.add(socket)
-    socket.on('error', () => socket.destroy())
+    destroyOnError(socket)
     void this.#pass(socket, peer).finally(() => this.#entering.delete(socket))
   }
 

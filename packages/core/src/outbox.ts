@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Clock } from './clock.ts'
 import type { EpochMs } from './model.ts'
 
 /** Above it a tick's buffers leave by writev instead of being copied together. */
@@ -6,14 +7,19 @@ const COPY_BYTES = 64 * 1024
 /** Most bytes that the socket is given at once: a reader that takes so many within `stallMs` is slow, not dead. */
 const PIECE_BYTES = 1024 * 1024
 
+export interface Taker {
+  /** The peer's system has taken something. */
+  progressed(): void
+}
+
 /** What one connection has to say: collected over a tick, written in pieces, counted until the peer's system has it. */
 export class Outbox {
   /** Since when nothing was taken although bytes wait. */
   stalledSince: EpochMs | undefined
 
   readonly #socket: Duplex
-  readonly #now: () => EpochMs
-  readonly #progressed: () => void
+  readonly #clock: Clock
+  readonly #taker: Taker
   #parts: Buffer[] = []
   #bytes = 0
   /** Of all times. */
@@ -23,11 +29,10 @@ export class Outbox {
   #closed = false
   #waiters: { readonly at: number; readonly resolve: () => void }[] = []
 
-  /** `progressed`: something was taken. */
-  constructor(socket: Duplex, now: () => EpochMs, progressed: () => void) {
+  constructor(socket: Duplex, clock: Clock, taker: Taker) {
     this.#socket = socket
-    this.#now = now
-    this.#progressed = progressed
+    this.#clock = clock
+    this.#taker = taker
   }
 
   /** Bytes that the peer's system has not taken yet. */
@@ -58,7 +63,7 @@ export class Outbox {
   flush(): void {
     while (this.#parts.length > 0 && this.#socket.writableLength === 0 && !this.#closed) this.#write(this.#piece())
     this.#heldBack = this.#parts.length > 0
-    if (this.backlog > 0) this.stalledSince ??= this.#now()
+    if (this.backlog > 0) this.stalledSince ??= this.#clock.now()
     if (this.#ending && !this.#heldBack && !this.#socket.writableEnded) this.#socket.end()
   }
 
@@ -109,10 +114,10 @@ export class Outbox {
 
   readonly #written = (): void => {
     if (this.#closed) return
-    this.stalledSince = this.backlog > 0 ? this.#now() : undefined
+    this.stalledSince = this.backlog > 0 ? this.#clock.now() : undefined
     if (this.#heldBack) this.flush()
     const taken = this.#queued - this.backlog
     while (this.#waiters.length > 0 && this.#waiters[0]!.at <= taken) this.#waiters.shift()!.resolve()
-    this.#progressed()
+    this.#taker.progressed()
   }
 }

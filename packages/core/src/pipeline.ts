@@ -1,4 +1,5 @@
 import type { Addressee, CommandOf, EpochMs, Kind, Notice, ReplyTo } from './model.ts'
+import type { Signal } from './signal.ts'
 
 /** The one door of the core: a command in, its reply out, or a thrown Fault. */
 export type Handle = <K extends Kind>(command: CommandOf<K>, context: Context) => Promise<ReplyTo<K>>
@@ -9,7 +10,7 @@ export interface Context {
   readonly principal: Principal
   readonly deadline: EpochMs
   /** Polls only. Aborting after the reply left the node gives the messages back. */
-  readonly signal?: AbortSignal
+  readonly signal?: Signal
   readonly traceparent?: string
   /** Set by route. */
   readonly node?: string

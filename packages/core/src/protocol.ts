@@ -6,6 +6,7 @@ import type { EpochMs, Fault, Ms, Notice, Source } from './model.ts'
 import type { Context, Handle, Principal, Session } from './pipeline.ts'
 import type { Pump, PumpOptions } from './pump.ts'
 import type { Seal } from './seal.ts'
+import type { Signal } from './signal.ts'
 
 /** Whoever is on the other end, with the PROXY protocol respected. */
 export interface Peer {
@@ -99,7 +100,7 @@ export interface Gateway {
 }
 
 export interface ContextExtras {
-  readonly signal?: AbortSignal
+  readonly signal?: Signal
   readonly principal?: Principal
   readonly traceparent?: string
 }

@@ -12,6 +12,7 @@ import {
 } from './model.ts'
 import type { Context, Handle, Principal, Session } from './pipeline.ts'
 import type { ContextExtras } from './protocol.ts'
+import { Abort, type Signal } from './signal.ts'
 import type { Wheel } from './wheel.ts'
 
 export interface PumpOptions {
@@ -60,9 +61,6 @@ const EMPTY_POLLS = 3
 
 const none: Delivered[] = []
 
-/** Made once: an abort without a reason makes an exception with its stack each time. */
-const woken = new Fault('unavailable', 'the poll is not wanted any more')
-
 export const createPump = (support: PumpSupport, source: Source, options: PumpOptions): Pump =>
   new PopPump(support, source, options)
 
@@ -83,7 +81,7 @@ class PopPump implements Pump {
   /** The store has not answered the pop yet. */
   #asking = false
   /** Wakes it; kept for the next ones while it has not. */
-  #abort: AbortController | undefined
+  #abort: Abort | undefined
   #empty = 0
   #unwait: (() => void) | undefined
 
@@ -132,14 +130,14 @@ class PopPump implements Pump {
   /** Ends a parked pop; what it may have taken meanwhile is given back. */
   #wake(): void {
     if (!this.#asking) return
-    this.#abort?.abort(woken)
+    this.#abort?.abort()
     this.#abort = undefined
   }
 
   #take(): void {
     if (this.#busy || this.#stopping || this.#failed || this.#unwait || this.#credit === 0) return
     this.#busy = this.#asking = true
-    const { signal } = (this.#abort ??= new AbortController())
+    const signal = (this.#abort ??= new Abort())
     const since = this.#support.clock.now()
     this.#pop(signal).then(
       ({ batch }) => this.#answered(batch, signal, since),
@@ -147,7 +145,7 @@ class PopPump implements Pump {
     )
   }
 
-  #answered(batch: Batch, signal: AbortSignal, since: EpochMs): void {
+  #answered(batch: Batch, signal: Signal, since: EpochMs): void {
     let taken: readonly Delivered[]
     try {
       taken = [...batch]
@@ -159,7 +157,7 @@ class PopPump implements Pump {
     else this.#nothing(signal, since)
   }
 
-  #refused(error: unknown, signal: AbortSignal): void {
+  #refused(error: unknown, signal: Signal): void {
     this.#asking = false
     if (!signal.aborted) this.#trouble(Fault.from(error))
     this.#over()
@@ -171,7 +169,7 @@ class PopPump implements Pump {
     this.#take()
   }
 
-  #pop(signal: AbortSignal): Promise<Replies['pop']> {
+  #pop(signal: Signal): Promise<Replies['pop']> {
     const { session, principal, batch, fifo, invisible } = this.#options
     const wait = this.#support.pollMs
     const max = Math.min(this.#credit, batch)
@@ -184,7 +182,7 @@ class PopPump implements Pump {
   }
 
   /** A store that does not park an empty poll must not be asked in a loop. */
-  #nothing(signal: AbortSignal, since: EpochMs): void {
+  #nothing(signal: Signal, since: EpochMs): void {
     const { clock, pollMs } = this.#support
     const hasty = !signal.aborted && clock.now() - since <= pollMs / 2
     this.#empty = hasty ? this.#empty + 1 : 0

@@ -231,15 +231,18 @@ const executeOn =
   <K extends Kind>(command: CommandOf<K>, context: Context) =>
     backend.execute<K>(context.node!, command, context)
 
-const counted = (server: ProtocolServer, opened: Cell, closed: Cell): ProtocolServer => ({
-  accept(socket, peer) {
-    opened.value++
-    socket.once('close', () => closed.value++)
-    server.accept(socket, peer)
-  },
-  connections: () => server.connections(),
-  close: () => server.close(),
-})
+const counted = (server: ProtocolServer, opened: Cell, closed: Cell): ProtocolServer => {
+  const left = () => void closed.value++
+  return {
+    accept(socket, peer) {
+      opened.value++
+      socket.on('close', left)
+      server.accept(socket, peer)
+    },
+    connections: () => server.connections(),
+    close: () => server.close(),
+  }
+}
 
 const anonymous: Principal = { name: 'anonymous', tenant: '', super: true }
 

@@ -1,4 +1,4 @@
-import type { Clock, EpochMs, Ms } from '@sluice/core'
+import type { Clock, EpochMs, Ms, Signal } from '@sluice/core'
 
 /** Polls that wait for something to change, in the order in which they came. */
 export class Waiters {
@@ -16,7 +16,7 @@ export class Waiters {
   }
 
   /** The first result of `attempt`; undefined once time is up or the signal aborts. */
-  wait<T>(attempt: () => T | undefined, wait: Ms, signal: AbortSignal | undefined): Promise<T | undefined> {
+  wait<T>(attempt: () => T | undefined, wait: Ms, signal: Signal | undefined): Promise<T | undefined> {
     if (signal?.aborted) return Promise.resolve(undefined)
     const first = attempt()
     if (first !== undefined || wait <= 0) return Promise.resolve(first)
