@@ -14,7 +14,7 @@ import { House } from '../../../protocols/grpc/test/harness.ts'
 import { Checks, type Counts, type Profile } from '../../run/suites.ts'
 import { clients, home, javaCommand, out, prepareJava, preparePython, python } from './clients.ts'
 import { restarts } from './restart.ts'
-import { table } from './table.ts'
+import { STARTS, table } from './table.ts'
 
 const here = path.join(import.meta.dirname, 'agents')
 const certificates = path.join(import.meta.dirname, '../../tls/server')
@@ -67,8 +67,11 @@ const agents: readonly Agent[] = [
   { name: 'rocketmq-client-java 5.2.0 over TLS', ...javaAgent, last: ['true'], tls: true },
 ]
 
-/** What an agent said, by its steps. @throws with the end of its stderr when it fails or takes too long */
-const play = async (agent: Agent, port: number, name: string): Promise<Said> => {
+/**
+ * What an agent said, by its steps. One whose client gives up before it has started is started again.
+ * @throws with the end of its stderr when it fails or takes too long
+ */
+const play = async (agent: Agent, port: number, name: string, starts = STARTS): Promise<Said> => {
   const [program, ...before] = agent.command
   const common = [`127.0.0.1:${port}`, `${name}-topic`, `${name}-push-topic`, `${name}-group`, `${name}-push-group`]
   const child = spawn(program as string, [...before, ...common, ...(agent.last ?? [])], {
@@ -89,6 +92,10 @@ const play = async (agent: Agent, port: number, name: string): Promise<Said> => 
       return [step, fields]
     }),
   ) as Said
+  if (code !== 0 && !said.started && starts > 1) {
+    console.log(`     ${agent.name} did not start: ${errors.trim().split('\n').slice(0, 3).join(' | ')}`)
+    return play(agent, port, `${name}-again`, starts - 1)
+  }
   assert.equal(code, 0, `ended with ${code} after ${Object.keys(said).join(', ') || 'nothing'}: ${errors}`)
   return said
 }

@@ -12,6 +12,8 @@ import { Operator } from './operator.ts'
 
 const docs = path.join(import.meta.dirname, '../../../docs/grpc.md')
 const PATIENCE_MS = 300_000
+/** Tries of an agent to start its client. */
+export const STARTS = 3
 
 interface Line {
   readonly step: BehaviourName
@@ -66,22 +68,40 @@ const deadOf = async (caller: Caller, topic: string): Promise<number> => {
   return (await asked(`%DLQ%${group}`, 'looks')) - alive
 }
 
-/** What an agent said. One that ends early or too late has said less. */
-const play = (client: ClientAgent, port: number, prefix: string): Promise<ReadonlyMap<BehaviourName, Line>> => {
+type Lines = ReadonlyMap<BehaviourName, Line>
+
+/** What an agent said. One whose client gives up before it has started, which takes it three seconds, is started again. */
+const play = async (client: ClientAgent, port: number, prefix: string): Promise<Lines> => {
+  for (let tries = 1; ; tries++) {
+    const { lines, errors } = await playOnce(client, port, prefix)
+    if (lines.size > 0 || tries === STARTS) return lines
+    console.log(`     ${client.name} did not start: ${errors.trim().split('\n').slice(0, 3).join(' | ')}`)
+  }
+}
+
+/** An agent that ends early or too late has said less. */
+const playOnce = (
+  client: ClientAgent,
+  port: number,
+  prefix: string,
+): Promise<{ readonly lines: Lines; readonly errors: string }> => {
   const [program, ...before] = client.behaviours
   const child = spawn(program as string, [...before, `127.0.0.1:${port}`, prefix, behaviourNames.join(',')], {
     env: { ...process.env, HOME: home, NODE_OPTIONS: '' },
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''
+  let errors = ''
   child.stdout.on('data', (chunk) => (text += chunk))
+  child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(0, 2_000)))
   const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS)
   return new Promise((resolve) => {
-    child.once('error', () => resolve(new Map()))
+    child.once('error', (error) => resolve({ lines: new Map(), errors: error.message }))
     child.once('close', () => {
       clearTimeout(timer)
       const lines = text.split('\n').filter((line) => line.startsWith('{"') && line.includes('"step"'))
-      resolve(new Map(lines.map((line) => JSON.parse(line) as Line).map((line) => [line.step, line])))
+      const said = lines.map((line) => JSON.parse(line) as Line)
+      resolve({ lines: new Map(said.map((line) => [line.step, line])), errors })
     })
   })
 }

@@ -123,7 +123,7 @@ export const warmUp = async (
     const prefix = `warm${round}.`
     allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(ROUND, prefix) }))
     const heard = () => consumers.map((one) => one.heard.filter((message) => textOf(message).startsWith(prefix)))
-    if (await until(() => so(heard()), 3_000)) return
+    if (await until(() => so(heard()), 1_000)) return
   }
   throw new Error(`${consumers.length} consumers have not found their queues`)
 }
