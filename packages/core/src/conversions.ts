@@ -260,15 +260,33 @@ const bareAtHome = bareFields.filter((field) => !given.has(field))
 /** So long is an `original` that hints at a manner of delivery (MQTT's QoS) and says nothing: nobody misses it elsewhere. */
 const HINT_BYTES = 1
 
-const present = (message: Message, field: Field): boolean => {
-  if (field === 'properties') {
-    for (const _ in message.properties) return true
-    return false
-  }
-  if (field === 'keys') return (message.keys?.length ?? 0) > 0
-  if (field === 'retain') return message.retain === true
-  if (field === 'original') return (message.original?.bytes.length ?? 0) > HINT_BYTES
-  return message[field as keyof Message] !== undefined
+const any = (object: object): boolean => {
+  for (const _ in object) return true
+  return false
+}
+
+/** Whether a message says something there. One function each: a field that is named is read at once, one by its name is looked up. */
+const present: Readonly<Record<Field, (message: Message) => boolean>> = {
+  topic: () => true,
+  path: ({ path }) => path !== undefined,
+  body: () => true,
+  id: ({ id }) => id !== undefined,
+  tag: ({ tag }) => tag !== undefined,
+  keys: ({ keys }) => keys !== undefined && keys.length > 0,
+  properties: ({ properties }) => any(properties),
+  contentType: ({ contentType }) => contentType !== undefined,
+  correlationId: ({ correlationId }) => correlationId !== undefined,
+  replyTo: ({ replyTo }) => replyTo !== undefined,
+  group: ({ group }) => group !== undefined,
+  priority: ({ priority }) => priority !== undefined,
+  deliverAt: ({ deliverAt }) => deliverAt !== undefined,
+  expiresAt: ({ expiresAt }) => expiresAt !== undefined,
+  encoding: ({ encoding }) => encoding !== undefined,
+  retain: ({ retain }) => retain === true,
+  bornAt: ({ bornAt }) => bornAt !== undefined,
+  bornHost: ({ bornHost }) => bornHost !== undefined,
+  traceparent: ({ traceparent }) => traceparent !== undefined,
+  original: ({ original }) => original !== undefined && original.bytes.length > HINT_BYTES,
 }
 
 /**
@@ -277,10 +295,10 @@ const present = (message: Message, field: Field): boolean => {
  */
 export const losses = (message: Message, column: Column): readonly Field[] => {
   const home = (message.via ?? 'remoting') === protocolOf[column]
-  if (column !== 'mqtt3') return !home && present(message, 'original') ? ['original'] : none
-  const lost: Field[] = []
-  for (const field of home ? bareAtHome : bareFields) if (present(message, field)) lost.push(field)
-  return lost
+  if (column !== 'mqtt3') return !home && present.original(message) ? ['original'] : none
+  let lost: Field[] | undefined
+  for (const field of home ? bareAtHome : bareFields) if (present[field](message)) (lost ??= []).push(field)
+  return lost ?? none
 }
 
 /** Whether ids and birth are worth saying as free-form properties: not to the protocol that never gave them. */

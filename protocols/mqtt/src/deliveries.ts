@@ -224,7 +224,8 @@ export class Deliveries implements PumpOptions {
     this.#sent += size
     if (qos === 0) this.#forget(delivered)
     else this.#takeOff({ messageId: slot!, delivered, qos, bytes: size, at: 'sent' })
-    return mouth.send({ cmd: 'encoded', bytes: qos === 0 ? printed.bytes : withId(printed.bytes, slot!) })
+    const isOwn = qos === 0 || slot === printed.id
+    return mouth.send(isOwn ? printed : { cmd: 'encoded', bytes: withId(printed.bytes, slot!) })
   }
 
   /** With an alias for its topic where that can be had. undefined: there is nothing to send. */
@@ -250,6 +251,7 @@ export class Deliveries implements PumpOptions {
   }
 
   #lost(delivered: Delivered, fields: readonly Parameters<Gateway['lost']>[2][]): void {
+    if (fields.length === 0) return
     const { gateway, terms } = this.#client
     const from = delivered.message.via ?? 'remoting'
     for (const field of fields) gateway.lost(from, terms.version === 5 ? 'mqtt5' : 'mqtt3', field)

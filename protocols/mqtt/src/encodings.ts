@@ -1,16 +1,17 @@
 import type { Delivered, EpochMs, Field, StoredMessage } from '@sluice/core'
 import type { Alias } from './aliases.ts'
 import { encode, sizeOf } from './encode.ts'
-import type { Publish, QoS, Version } from './packets.ts'
+import type { Encoded, Publish, QoS, Version } from './packets.ts'
 import { type Outgoing, secondsLeft, type Told, tell, toPublish } from './translate.ts'
 
 /** Most shapes that are kept of a message; further readers get packets of their own. */
 export const SHAPES_MAX = 8
 
 /** A PUBLISH in bytes, the same for every reader of its shape but for the packet id. */
-export interface Printed {
+export interface Printed extends Encoded {
   readonly qos: QoS
-  readonly bytes: readonly Buffer[]
+  /** The packet id that stands in it; 0: none. */
+  readonly id: number
   readonly size: number
   readonly lost: readonly Field[]
 }
@@ -21,18 +22,59 @@ export interface Wanted {
   readonly alias?: Alias | undefined
 }
 
-interface Shape extends Wanted {
+/** What a PUBLISH of a message depends on beside it: nearly all have one, so that it is its own entry of their list. */
+class Shape implements Printed {
+  readonly cmd = 'encoded'
+  readonly version: Version
+  readonly alias: number | undefined
   /** {@link flagsOf} */
   readonly flags: number
   /** Seconds left; 0: it does not expire, or has. */
   readonly expiry: number
   readonly notes: Delivered['notes']
-  readonly printed: Printed
+  readonly qos: QoS
+  readonly id: number
+  readonly bytes: readonly Buffer[]
+  readonly size: number
+  readonly lost: readonly Field[]
+  next: Shape | undefined
+
+  constructor(
+    version: Version,
+    alias: Alias | undefined,
+    flags: number,
+    expiry: number,
+    notes: Delivered['notes'],
+    { qos, messageId = 0 }: Publish,
+    bytes: readonly Buffer[],
+    lost: readonly Field[],
+  ) {
+    this.version = version
+    this.alias = alias?.number
+    this.flags = flags
+    this.expiry = expiry
+    this.notes = notes
+    this.qos = qos
+    this.id = messageId
+    this.bytes = bytes
+    this.size = sizeOf(bytes)
+    this.lost = lost
+  }
 }
 
-interface Sheet extends Told {
+class Sheet implements Told {
+  readonly extras: Told['extras']
+  readonly topic: string | undefined
   readonly expiresAt: EpochMs | undefined
-  readonly shapes: Shape[]
+  shapes: Shape | undefined
+  count = 0
+
+  constructor(message: StoredMessage) {
+    const { extras, topic } = tell(message)
+    this.extras = extras
+    this.topic = topic
+    this.expiresAt = message.expiresAt
+  }
 }
 
 /**
@@ -56,29 +98,31 @@ export class Encodings {
     now: EpochMs,
   ): Printed | Exclude<Outgoing, { publish: Publish }> {
     const sheet = this.#sheet(delivered.message)
-    const { expiresAt, shapes } = sheet
+    const { expiresAt } = sheet
     const flags = flagsOf(delivered, alias)
     const expiry = expiresAt === undefined ? 0 : Math.max(0, secondsLeft(expiresAt, now))
     const { notes } = delivered
-    for (const shape of shapes) {
+    for (let shape = sheet.shapes; shape; shape = shape.next) {
       if (shape.version === version && shape.flags === flags && shape.expiry === expiry && same(shape.notes, notes))
-        if (shape.alias?.number === alias?.number) return shape.printed
+        if (shape.alias === alias?.number) return shape
     }
     const outgoing = toPublish(delivered, version, now, sheet)
     if ('skipped' in outgoing) return outgoing
     const { publish, lost } = outgoing
     this.count++
     const bytes = encode(alias ? withAlias(publish, alias) : publish, version)
-    const printed = { qos: publish.qos, bytes, size: sizeOf(bytes), lost }
-    if (shapes.length < SHAPES_MAX) shapes.push({ version, alias, flags, expiry, notes, printed })
-    return printed
+    const shape = new Shape(version, alias, flags, expiry, notes, publish, bytes, lost)
+    if (sheet.count < SHAPES_MAX) {
+      shape.next = sheet.shapes
+      sheet.shapes = shape
+      sheet.count++
+    }
+    return shape
   }
 
   #sheet(message: StoredMessage): Sheet {
     const marked = message as StoredMessage & { [sheetOf: symbol]: Sheet | undefined }
-    let sheet = marked[this.#sheetOf]
-    if (!sheet) marked[this.#sheetOf] = sheet = { ...tell(message), expiresAt: message.expiresAt, shapes: [] }
-    return sheet
+    return (marked[this.#sheetOf] ??= new Sheet(message))
   }
 }
 
@@ -102,7 +146,9 @@ const withAlias = (publish: Publish, { number, known }: Alias): Publish => ({
 
 /** The packet under this id. u8 · length of 1 to 4 bytes · topic u16 + bytes · packet id u16 · … */
 export const withId = (bytes: readonly Buffer[], id: number): readonly Buffer[] => {
-  const head = Buffer.from(bytes[0]!)
+  const first = bytes[0]!
+  const head = Buffer.allocUnsafe(first.length)
+  first.copy(head)
   let at = 1
   while (head[at++]! & 0x80);
   head.writeUInt16BE(id, at + 2 + head.readUInt16BE(at))

@@ -31,13 +31,15 @@ export const writeExtras = ({ qos, level, user, text }: Extras): Message['origin
 const digit = (qos: QoS): Message['original'] => ({ protocol: 'mqtt', bytes: Buffer.from(String(qos)) })
 const plain: Readonly<Record<QoS, Message['original']>> = { 0: digit(0), [USUAL_QOS]: undefined, 2: digit(2) }
 
+const bare: Readonly<Record<QoS, Extras>> = { 0: { qos: 0 }, 1: { qos: 1 }, 2: { qos: 2 } }
+
 /** A stranger may have written it: what cannot be is taken as absent. */
 export const readExtras = ({ original, via }: Message): Extras => {
-  if (original?.protocol !== 'mqtt') return { qos: via === 'mqtt' ? USUAL_QOS : FOREIGN_QOS }
+  if (original?.protocol !== 'mqtt') return bare[via === 'mqtt' ? USUAL_QOS : FOREIGN_QOS]
   const { bytes } = original
   const digit = (bytes[0] ?? 0) - 0x30
   const qos = digit === 0 || digit === 1 ? digit : FOREIGN_QOS
-  if (bytes.length < 2) return { qos }
+  if (bytes.length < 2) return bare[qos]
   try {
     const { l, u, t } = JSON.parse(bytes.toString('utf8', 1)) as { l?: unknown; u?: unknown; t?: unknown }
     return {

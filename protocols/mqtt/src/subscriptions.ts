@@ -31,6 +31,19 @@ export const readNote = (note: string): Note => {
   return read
 }
 
+const silent: readonly Note[] = []
+let lately: readonly string[] | undefined
+let latelyRead = silent
+
+/** Of a delivery. Those of one binding are one list, which hundreds of deliveries have one after the other. */
+export const readNotes = (list: readonly string[] | undefined): readonly Note[] => {
+  if (list === undefined) return silent
+  if (list === lately) return latelyRead
+  latelyRead = list.map(readNote)
+  lately = list
+  return latelyRead
+}
+
 const NOTE_LENGTH_MAX = 16
 const noteOf = (note: string): Note => {
   const found = /^([012])(r?)(w?)(?::(\d{1,9}))?$/.exec(note)

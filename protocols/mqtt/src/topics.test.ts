@@ -1,7 +1,18 @@
 import { Fault, joinPath, PatternTrie } from '@sluice/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodeLevel, encodeLevel, fromPlace, isOpen, isSystem, readShare, toPattern, toPlace } from './topics.ts'
+import {
+  decodeLevel,
+  encodeLevel,
+  fromPlace,
+  isName,
+  isOpen,
+  isSystem,
+  nameOf,
+  readShare,
+  toPattern,
+  toPlace,
+} from './topics.ts'
 
 const numRuns = Number(process.env.SLUICE_RUNS ?? 10_000)
 const LEGAL = /^[%|a-zA-Z0-9_-]{1,127}$/
@@ -108,6 +119,23 @@ describe('a whole topic', () => {
   it('has at most 128 levels', () => {
     expect(toPlace('a/'.repeat(127)).path).toHaveLength(252)
     for (const call of [() => toPlace('a/'.repeat(128)), () => toPattern('a/'.repeat(128))]) expect(call).toThrow(Fault)
+  })
+})
+
+describe('the name of a place', () => {
+  it('is what a PUBLISH can say of it, however often and in whatever company it is asked for', () => {
+    const text = fc.oneof(level, fc.constantFrom('+', 'a#', 'a\0', '\ud800', 'x'.repeat(70_000), 'a/b'))
+    const some = fc.option(text, { nil: undefined })
+    const place = fc.record({ topic: text, path: some, level: fc.option(text, { nil: undefined, freq: 10 }) })
+    fc.assert(
+      fc.property(fc.array(place, { maxLength: 5 }), (places) => {
+        for (const { topic, path, level: own } of [...places, ...places]) {
+          const name = joinPath(own ?? decodeLevel(topic), path)
+          expect(nameOf(topic, path, own)).toBe(isName(name) ? name : undefined)
+        }
+      }),
+      { numRuns: Math.min(numRuns, 2_000) },
+    )
   })
 })
 

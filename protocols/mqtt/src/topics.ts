@@ -45,18 +45,25 @@ export interface Place {
   readonly level?: string
 }
 
-/** Where names of late lead, in a table of fixed size: a device publishes to few, and a name is not looked at twice. */
-const lately: { readonly name: string; readonly place: Place }[] = []
+/** Tables of fixed size of what was looked at of late: a device publishes to few topics. A power of two. */
 const LATELY = 256
 const LENGTH_MAX_LATELY = 128
+
+/** A number below {@link LATELY}. */
+const placeIn = (text: string, hash: number): number => {
+  const { length } = text
+  for (let at = Math.max(0, length - 8); at < length; at++) hash = (Math.imul(hash, 31) + text.charCodeAt(at)) | 0
+  return (hash ^ (hash >>> 16)) & (LATELY - 1)
+}
+
+/** Where names of late lead. */
+const lately: { readonly name: string; readonly place: Place }[] = []
 
 /** @throws Fault 'invalid' about 'topic': more levels than patterns may have */
 export const toPlace = (name: string): Place => {
   const { length } = name
   if (length > LENGTH_MAX_LATELY || length === 0) return placeOf(name)
-  let hash = length
-  for (let at = Math.max(0, length - 8); at < length; at++) hash = (Math.imul(hash, 31) + name.charCodeAt(at)) | 0
-  const slot = (hash ^ (hash >>> 16)) & (LATELY - 1)
+  const slot = placeIn(name, length)
   const known = lately[slot]
   if (known?.name === name) return known.place
   const place = placeOf(name)
@@ -80,6 +87,34 @@ const levelsOf = (path: string): number => {
 }
 
 export const fromPlace = ({ topic, path, level }: Place): string => joinPath(level ?? decodeLevel(topic), path)
+
+/** Longest MQTT text, in bytes. */
+export const TEXT_MAX = 65_535
+
+export const isText = (text: string): boolean =>
+  Buffer.byteLength(text) <= TEXT_MAX && !text.includes('\0') && text.isWellFormed()
+
+/** [MQTT-3.3.2-2, MQTT-4.7.3-1] */
+export const isName = (name: string): boolean => name !== '' && !/[+#]/.test(name) && isText(name)
+
+const names: { readonly topic: string; readonly path: string | undefined; readonly name: string | undefined }[] = []
+
+/** The topic name of a place; undefined: no PUBLISH can say it. */
+export const nameOf = (topic: string, path: string | undefined, level: string | undefined): string | undefined => {
+  const { length = 0 } = path ?? ''
+  if (level !== undefined || topic.length + length > LENGTH_MAX_LATELY) return readName(topic, path, level)
+  const slot = placeIn(path ?? '', placeIn(topic, length))
+  const known = names[slot]
+  if (known && known.topic === topic && known.path === path) return known.name
+  const name = readName(topic, path, level)
+  names[slot] = { topic, path, name }
+  return name
+}
+
+const readName = (topic: string, path: string | undefined, level: string | undefined): string | undefined => {
+  const name = fromPlace({ topic, ...(path !== undefined && { path }), ...(level !== undefined && { level }) })
+  return isName(name) ? name : undefined
+}
 
 /**
  * A filter as the broker matches it: over `topic/path`, its first level written as topics are.

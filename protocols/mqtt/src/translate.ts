@@ -18,11 +18,9 @@ import {
 import { toData, toText } from './correlation.ts'
 import { type Extras, isPlain, readExtras, writeExtras } from './extras.ts'
 import type { MessageProperties, Publish, QoS, UserProperty, Version, Will } from './packets.ts'
-import { type Note, readNote } from './subscriptions.ts'
-import { fromPlace, isSystem, toPlace } from './topics.ts'
+import { type Note, readNotes } from './subscriptions.ts'
+import { fromPlace, isName, isSystem, isText, nameOf, TEXT_MAX, toPlace } from './topics.ts'
 
-/** Longest MQTT text, in bytes. */
-const TEXT_MAX = 65_535
 /** Message expiry is a u32 of seconds. */
 const EXPIRY_MAX = 0xffff_ffff
 
@@ -122,7 +120,7 @@ export interface Told {
 
 export const tell = (message: StoredMessage): Told => {
   const extras = readExtras(message)
-  return { extras, topic: topicOf(message, extras) }
+  return { extras, topic: nameOf(message.topic, message.path, extras.level) }
 }
 
 /** @param now for the expiry; @param version of the subscriber; @param told of this message */
@@ -137,40 +135,26 @@ export const toPublish = (
   // [MQTT-3.3.2-5] and 4.3.3: what has begun is finished, expired or not
   if (expiresAt !== undefined && expiresAt <= now && attempt === 1) return { skipped: 'expired' }
   if (topic === undefined) return { skipped: 'unsayable' }
-  const notes = delivered.notes?.map(readNote) ?? silent
+  const notes = readNotes(delivered.notes)
   if (isSystem(topic) && notes.length > 0 && notes.every(({ open }) => open)) return { skipped: 'system' }
   const qos = receipt?.of === 'inbox' ? qosOf(extras.qos, notes) : 0
   const said = version === 5 ? propertiesOf(message, extras, notes, now) : undefined
-  const publish: Publish = {
+  const publish: Writable<Publish> = {
     cmd: 'publish',
     topic,
     payload: inflate(message).body,
     qos,
     dup: qos > 0 && attempt > 1,
     retain: delivered.retained === true || (message.retain === true && notes.some(({ rap }) => rap)),
-    ...(qos > 0 && receipt?.of === 'inbox' && { messageId: receipt.slot }),
-    ...(said && { properties: said.properties }),
   }
+  if (qos > 0 && receipt?.of === 'inbox') publish.messageId = receipt.slot
+  if (said) publish.properties = said.properties
   const lost = lostOf(message, extras, version)
   return { publish, lost: said && !said.whole ? [...lost, 'properties'] : lost }
 }
 
-const silent: readonly Note[] = []
-
 /** Whole ones that have begun; below 1: it has expired. */
 export const secondsLeft = (expiresAt: EpochMs, now: EpochMs): number => Math.ceil((expiresAt - now) / 1000)
-
-const isText = (text: string): boolean =>
-  Buffer.byteLength(text) <= TEXT_MAX && !text.includes('\0') && text.isWellFormed()
-
-/** [MQTT-3.3.2-2, MQTT-4.7.3-1] */
-const isName = (name: string): boolean => name !== '' && !/[+#]/.test(name) && isText(name)
-
-const topicOf = (message: StoredMessage, { level }: Extras): string | undefined => {
-  const { topic, path } = message
-  const name = fromPlace({ topic, ...(path !== undefined && { path }), ...(level !== undefined && { level }) })
-  return isName(name) ? name : undefined
-}
 
 /** min(published, granted) [MQTT-3.8.4-8]; of several matches the greatest. Sent to this inbox alone: as published. */
 const qosOf = (published: QoS, notes: readonly Note[]): QoS => {
