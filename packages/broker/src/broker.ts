@@ -149,7 +149,7 @@ const open = async (
     const saveKeys = keys.rolled(to)
     const sidecar = checkpoints.takeSidecar(state, to)
     const snapshot = checkpoints.isDue(to) ? checkpoints.takeSnapshot(state, log) : undefined
-    state.nextSegment()
+    state.standing.next()
     return async () => {
       await checkpoints.saveSidecar(sidecar)
       await saveKeys()

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import type { Clock, Log as Lines } from '@sluice/core'
 import type { FileLayer, OpenFile } from './files.ts'
 import { type Segments, segmentName } from './segments.ts'
-import { openSidecar, sliceSidecar, stretchesOf } from './sidecar.ts'
+import { openSidecar, sliceSidecar } from './sidecar.ts'
 import { positionOf, sealOf, sliceSnapshot } from './snapshot.ts'
 import type { State } from './state.ts'
 
@@ -123,12 +123,14 @@ export class Checkpoints {
   }
 
   takeSidecar(state: State, end: number, start = this.#segments.list.at(-1)!.start): TakenSidecar {
-    return { start, parts: sliceSidecar(stretchesOf(state.segmentQueues), { start, end, newest: this.#clock.now() }) }
+    const { stood } = state.standing
+    return { start, parts: stood.isPart ? [] : sliceSidecar(stood, { start, end, newest: this.#clock.now() }) }
   }
 
   /** Its parts are made now, and others run between them. */
   async saveSidecar({ start, parts }: TakenSidecar): Promise<void> {
-    await this.#save(sidecarName(start), await madeOf(parts))
+    const made = await madeOf(parts)
+    if (made.length > 0) await this.#save(sidecarName(start), made)
   }
 
   /** One after the other. The log must be durable by now up to where it speaks of. */

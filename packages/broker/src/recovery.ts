@@ -69,7 +69,7 @@ export const recover = async (parts: RecoveryParts): Promise<Recovered> => {
 /** A sealed segment that had to be read needs it only once. */
 const nextSegment = async ({ state, checkpoints }: RecoveryParts, { start, end }: Segment): Promise<void> => {
   if (!(await checkpoints.sidecar(start))) await checkpoints.saveSidecar(checkpoints.takeSidecar(state, end, start))
-  state.nextSegment()
+  state.standing.next()
 }
 
 const openEnd = async ({ segments, clock }: RecoveryParts, end: number): Promise<OpenFile> => {
@@ -106,8 +106,7 @@ const recoverIndex = async (
 ): Promise<number> => {
   const sidecar = await checkpoints.sidecar(segment.start)
   let at = segment.start
-  if (sidecar) {
-    loadSidecar(sidecar.body, segment.start, limit, state)
+  if (sidecar && loadSidecar(sidecar.body, limit, state)) {
     segment.newest = sidecar.sidecar.newest
     at = Math.min(limit, sidecar.sidecar.end)
   }

@@ -8,6 +8,7 @@ import { Heap } from './heap.ts'
 import { InboxState, ShareState } from './inboxes.ts'
 import type { Touched } from './log.ts'
 import { flagsOf, hashTag, newShelf } from './queueIndex.ts'
+import { Standing } from './standing.ts'
 import { checkGroupName, type QueueState, TopicState } from './topics.ts'
 
 export interface Bounds {
@@ -95,8 +96,7 @@ export class State {
   readonly #onceDue = new Heap<string>()
   /** Wills of inboxes that are gone, by the inbox's name. */
   readonly wills = new Map<string, PendingWill>()
-  /** Queues with records in the segment that is being written. */
-  segmentQueues: QueueState[] = []
+  readonly standing = new Standing()
   readonly #shelf = newShelf()
   epoch = 0
   storedAt: EpochMs = 0
@@ -173,13 +173,7 @@ export class State {
     facts: Facts,
     publisher?: string,
   ): void {
-    const { records } = queue
-    if (offset > records.max) {
-      if (records.max === records.min) records.startAt(offset)
-      else records.skipTo(offset)
-    }
-    this.#stands(queue, offset)
-    records.push(place, size, hashTag(facts.tag), flagsOf(facts.expires, facts.priority))
+    this.#push(queue, offset, place, size, hashTag(facts.tag), flagsOf(facts.expires, facts.priority))
     this.touch(queue)
     this.keyed(message.topic, facts, place)
     if (facts.retain) this.#retain(message, facts, place, size)
@@ -188,25 +182,17 @@ export class State {
 
   /** In recovery, of a record that only its queue is to know of: what else it did is in the snapshot. */
   restore(queue: QueueState, offset: number, place: number, size: number, tag: number, flags: number): void {
-    const { records } = queue
-    if (offset < records.max) return
-    if (records.max === records.min) records.startAt(offset)
-    else records.skipTo(offset)
-    this.#stands(queue, offset)
-    records.push(place, size, tag, flags)
+    if (offset >= queue.max) this.#push(queue, offset, place, size, tag, flags)
   }
 
-  /** In the segment that is being written. */
-  #stands(queue: QueueState, offset: number): void {
-    if (queue.segmentFrom >= 0) return
-    queue.segmentFrom = offset
-    this.segmentQueues.push(queue)
-  }
-
-  /** Another segment begins. */
-  nextSegment(): void {
-    for (const queue of this.segmentQueues) queue.segmentFrom = -1
-    this.segmentQueues = []
+  #push(queue: QueueState, offset: number, place: number, size: number, tag: number, flags: number): void {
+    const { max } = queue
+    if (offset > max) {
+      if (max === queue.min) queue.startAt(offset)
+      else queue.skipTo(offset)
+    }
+    this.standing.add(queue, offset, offset > max, place, size, tag, flags)
+    queue.push(place, size, tag, flags)
   }
 
   /** Everything was read: what is there is durable, what lies below `first` is gone, and no session lives any more. */

@@ -41,8 +41,9 @@ export class QueueState extends QueueIndex implements Touched {
   visible = 0
   touchedIn: unknown
   readers: Waiters | undefined
-  /** First offset in the segment that is being written; −1: none yet. */
-  segmentFrom = -1
+  /** The segment that it was written into last, and its number there: see Standing. */
+  segment = 0
+  number = 0
   #sealed = 0
 
   constructor(topic: TopicState, queue: Queue, shelf: Shelf) {
