@@ -257,11 +257,51 @@ export const deliverAtOf = (view: PropertyView, now: EpochMs): EpochMs | undefin
 export const isSayable = (value: string): boolean =>
   value !== '' && !value.includes('\x01') && !value.includes('\x02') && value.isWellFormed()
 
+/** It says nothing but where it goes and whence it comes: of one topic all such have the same string. */
+const isBare = (message: Message): boolean => {
+  if (message.id !== undefined || message.tag !== undefined || message.keys !== undefined) return false
+  if (message.group !== undefined || message.priority !== undefined || message.deliverAt !== undefined) return false
+  if (message.half !== undefined || message.contentType !== undefined || message.correlationId !== undefined)
+    return false
+  if (message.replyTo !== undefined || message.expiresAt !== undefined || message.retain) return false
+  if (message.traceparent !== undefined || message.encoding === 'gzip') return false
+  for (const _ in message.properties) return false
+  return true
+}
+
+interface Bare {
+  readonly topic: string
+  readonly path: string | undefined
+  readonly via: string | undefined
+  readonly original: Message['original']
+  readonly text: string
+}
+
+/** Strings of late of bare messages: a power of two. */
+const lately: (Bare | undefined)[] = new Array(64).fill(undefined)
+/** Longer ones are not remembered: they would hold what they were cut out of. */
+const LATELY_BYTES_MAX = 8
+const LATELY_LENGTH_MAX = 512
+
 /**
  * The property string of a message that did not come as one. What the string cannot say (empty texts, \x01 and \x02,
  * lone surrogates, user properties with a system name, keys with blanks) goes into one property as base64 of JSON.
  */
 export const propertyText = (message: Message): string => {
+  if (!isBare(message)) return writeText(message)
+  const { topic, path, via, original } = message
+  const last = path === undefined || path === '' ? topic.length : path.charCodeAt(path.length - 1) + path.length * 7
+  const place = last & (lately.length - 1)
+  const known = lately[place]
+  if (known && known.topic === topic && known.path === path && known.via === via && known.original === original)
+    return known.text
+  const text = writeText(message)
+  if ((original?.bytes.length ?? 0) <= LATELY_BYTES_MAX && text.length <= LATELY_LENGTH_MAX)
+    lately[place] = { topic, path, via, original, text }
+  return text
+}
+
+const writeText = (message: Message): string => {
   let text = ''
   let user: [string, string][] | undefined
   let own: Record<string, string | readonly string[]> | undefined
