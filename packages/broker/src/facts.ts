@@ -1,5 +1,5 @@
 import { joinPath, type Message, names } from '@sluice/core'
-import { ENTRY_END, NAME_END, PropertyView, system } from '@sluice/remoting'
+import { ENTRY_END, NAME_END, PropertyView, saidOf, system } from '@sluice/remoting'
 
 /** What the broker must know of a message to place it and to index it. The same from a message and from its record. */
 export interface Facts {
@@ -17,29 +17,31 @@ export interface Facts {
   readonly half: boolean
 }
 
-export const factsOf = (message: Message): Facts =>
-  message.packed
-    ? factsOfPacked(message.packed)
-    : {
-        id: message.id,
-        keys: message.keys,
-        tag: message.tag,
-        group: message.group,
-        path: message.path,
-        priority: message.priority,
-        timed: message.deliverAt !== undefined,
-        expires: message.expiresAt !== undefined,
-        retain: message.retain === true,
-        half: message.half !== undefined,
-      }
+export const factsOf = (message: Message): Facts => {
+  const said = saidOf(message)
+  if (said !== undefined) return factsOfSaid(typeof said === 'string' ? said : said.toString('utf8'))
+  return {
+    id: message.id,
+    keys: message.keys,
+    tag: message.tag,
+    group: message.group,
+    path: message.path,
+    priority: message.priority,
+    timed: message.deliverAt !== undefined,
+    expires: message.expiresAt !== undefined,
+    retain: message.retain === true,
+    half: message.half !== undefined,
+  }
+}
 
 type Found = { -readonly [K in keyof Facts]: Facts[K] }
 
-/** First bytes of the names that are looked for; any other entry is passed over without being decoded. */
-const firsts: ReadonlySet<number> = new Set([...'KTUD_mx'].map((char) => char.charCodeAt(0)))
+/** First characters of the names that are looked for; any other entry is passed over. */
+const firsts = new Uint8Array(128)
+for (const char of 'KTUD_mx') firsts[char.charCodeAt(0)] = 1
 
-/** One pass over the bytes of a property string. */
-export const factsOfPacked = (packed: Buffer): Facts => {
+/** One pass over a property string. */
+const factsOfSaid = (said: string): Facts => {
   const found: Found = {
     id: undefined,
     keys: undefined,
@@ -53,48 +55,47 @@ export const factsOfPacked = (packed: Buffer): Facts => {
     half: false,
   }
   let more = false
-  const { length } = packed
+  const { length } = said
   for (let from = 0; from < length; ) {
     let middle = -1
     let to = from
     for (; to < length; to++) {
-      const byte = packed[to]!
-      if (byte === ENTRY_END) break
-      if (byte === NAME_END && middle < 0) middle = to
+      const char = said.charCodeAt(to)
+      if (char === ENTRY_END) break
+      if (char === NAME_END && middle < 0) middle = to
     }
-    if (middle > from && middle + 1 < to && firsts.has(packed[from]!)) {
-      if (take(found, packed, packed.toString('latin1', from, middle), middle + 1, to)) more = true
+    if (middle > from && middle + 1 < to && firsts[said.charCodeAt(from)] === 1) {
+      if (take(found, said.slice(from, middle), said.slice(middle + 1, to))) more = true
     }
     from = to + 1
   }
-  return more ? withMore(packed, found) : found
+  return more ? withMore(said, found) : found
 }
 
 const wholeOf = (text: string): number | undefined => (/^\d{1,10}$/.test(text) ? Number(text) : undefined)
 
 /** @returns whether there is more in our own property */
-const take = (found: Found, packed: Buffer, name: string, from: number, to: number): boolean => {
+const take = (found: Found, name: string, value: string): boolean => {
   switch (name) {
     case system.id:
-      found.id = packed.toString('utf8', from, to)
+      found.id = value
       return false
     case system.keys:
-      found.keys = packed.toString('utf8', from, to).split(' ')
+      found.keys = value.split(' ')
       return false
     case system.tag:
-      found.tag = packed.toString('utf8', from, to)
+      found.tag = value
       return false
     case system.group:
-      found.group = packed.toString('utf8', from, to)
+      found.group = value
       return false
     case names.path: {
-      const full = packed.toString('utf8', from, to)
-      const slash = full.indexOf('/')
-      found.path = slash < 0 ? undefined : full.slice(slash + 1)
+      const slash = value.indexOf('/')
+      found.path = slash < 0 ? undefined : value.slice(slash + 1)
       return false
     }
     case system.priority:
-      found.priority = wholeOf(packed.toString('latin1', from, to))
+      found.priority = wholeOf(value)
       return false
     case system.delayLevel:
     case system.delaySeconds:
@@ -106,18 +107,18 @@ const take = (found: Found, packed: Buffer, name: string, from: number, to: numb
       found.expires = true
       return false
     case names.retain:
-      found.retain = packed.toString('utf8', from, to) === 'true'
+      found.retain = value === 'true'
       return false
     case system.half:
-      found.half = packed.toString('latin1', from, to) === 'true'
+      found.half = value === 'true'
       return false
     default:
       return name === names.more
   }
 }
 
-const withMore = (packed: Buffer, found: Found): Facts => {
-  const { id, keys, tag, group, path } = new PropertyView(packed)
+const withMore = (said: string, found: Found): Facts => {
+  const { id, keys, tag, group, path } = new PropertyView(Buffer.from(said))
   return { ...found, id, keys, tag, group, path }
 }
 

@@ -150,7 +150,7 @@ export const publishOne = (
 ): Stored => {
   checkMessage(core, message)
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
-  if (message.packed && isSystemTopic(message.topic)) more = { ...more, ...sentBack(message.packed) }
+  if (isSystemTopic(message.topic) && message.packed) more = { ...more, ...sentBack(message.packed) }
   const facts = factsOf(message)
   const at = deliverAt(message, facts, core.clock.now())
   const topic = topicOrNew(core, message.topic)

@@ -1,5 +1,5 @@
 import type { Message } from '@sluice/core'
-import { isRecord, PropertyView, viewRecord } from '@sluice/remoting'
+import { isRecord, PackedMessage, viewRecord } from '@sluice/remoting'
 import { malformed, type Reader } from './reader.ts'
 import type { ReadSpecial, WriteSpecial } from './values.ts'
 import type { Writer } from './writer.ts'
@@ -132,7 +132,7 @@ export const readMessage = (reader: Reader): Message => {
   if (bits & has.half) made.half = bits & has.checkAfter ? { checkAfter: reader.double() } : {}
   if (bits & has.original) made.original = { protocol: reader.text(), bytes: reader.bytes() }
   if (made instanceof PackedMessage) {
-    if (bits & has.originalWithin) made.sayOriginal()
+    if (bits & has.originalWithin) made.sayOurs()
   } else readFields(reader, made, bits)
   return made
 }
@@ -169,79 +169,6 @@ const readProperties = (reader: Reader): Record<string, string> => {
   for (let left = reader.count(); left > 0; left--) entries.push([reader.text(), reader.text()])
   // fromEntries and not assignment: a property may be called __proto__
   return Object.fromEntries(entries)
-}
-
-/** A getter cannot be absent, only undefined. */
-type Getters<T> = { readonly [K in keyof T]-?: {} extends Pick<T, K> ? T[K] | undefined : T[K] }
-
-/** A message by its property string, which is parsed when somebody looks. */
-class PackedMessage implements Getters<Message> {
-  readonly topic: string
-  readonly body: Buffer
-  readonly packed: Buffer
-  encoding: Message['encoding'] = undefined
-  bornAt: Message['bornAt'] = undefined
-  bornHost: Message['bornHost'] = undefined
-  deliverAt: Message['deliverAt'] = undefined
-  half: Message['half'] = undefined
-  original: Message['original'] = undefined
-  #parsed: PropertyView | undefined
-
-  constructor(topic: string, body: Buffer, packed: Buffer) {
-    this.topic = topic
-    this.body = body
-    this.packed = packed
-  }
-
-  sayOriginal(): void {
-    this.original = this.#view.original
-  }
-
-  get #view(): PropertyView {
-    return (this.#parsed ??= new PropertyView(this.packed))
-  }
-  get properties() {
-    return this.#view.properties
-  }
-  get id() {
-    return this.#view.id
-  }
-  get tag() {
-    return this.#view.tag
-  }
-  get keys() {
-    return this.#view.keys
-  }
-  get group() {
-    return this.#view.group
-  }
-  get priority() {
-    return this.#view.priority
-  }
-  get path() {
-    return this.#view.path
-  }
-  get expiresAt() {
-    return this.#view.expiresAt
-  }
-  get contentType() {
-    return this.#view.contentType
-  }
-  get correlationId() {
-    return this.#view.correlationId
-  }
-  get replyTo() {
-    return this.#view.replyTo
-  }
-  get retain() {
-    return this.#view.retain
-  }
-  get traceparent() {
-    return this.#view.traceparent
-  }
-  get via() {
-    return this.#view.via
-  }
 }
 
 /** Messages among plain data: a stored one as its record, a published one by its property string. */

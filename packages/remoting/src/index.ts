@@ -1,6 +1,7 @@
 export * from './codes.ts'
 export * from './frame.ts'
 export * from './host.ts'
+export { PackedMessage, saidOf } from './packed.ts'
 export * from './properties.ts'
 export * from './record.ts'
 export * from './restamp.ts'

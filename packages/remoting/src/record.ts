@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { type EpochMs, Fault, type Message, names, type Offset, type Queue, type StoredMessage } from '@sluice/core'
 import { formatHost, type Host, knownHost, noHost } from './host.ts'
+import { type Getters, saidOf } from './packed.ts'
 import { checkPropertyBytes, isSayable, PropertyView, propertyText } from './properties.ts'
 
 /**
@@ -109,7 +110,8 @@ export const draftRecord = (message: Message, store: Host, bornHost?: string): D
   const known = hostText === undefined ? undefined : knownHost(hostText)
   const born = known?.host ?? noHost
   let properties: Buffer | string
-  if (message.packed) properties = message.packed
+  const said = saidOf(message)
+  if (said !== undefined) properties = said
   else {
     properties = propertyText(message)
     if (hostText && !known?.exact && isSayable(hostText)) properties += `${names.bornHost}\x01${hostText}\x02`
@@ -251,9 +253,6 @@ export const viewRecord = (record: Buffer, node: string): StoredRecord => new Vi
  */
 export const freshRecord = (record: Buffer, node: string, message: Message): StoredRecord =>
   new Fresh(record, node, message) as StoredRecord
-
-/** A getter cannot be absent, only undefined. */
-type Getters<T> = { readonly [K in keyof T]-?: {} extends Pick<T, K> ? T[K] | undefined : T[K] }
 
 class View implements Getters<StoredRecord> {
   readonly record: Buffer

@@ -14,9 +14,9 @@ import {
 import {
   checkPropertyBytes,
   delayLevels,
-  ENTRY_END,
   encodingOf,
   type Frame,
+  PackedMessage,
   PROPERTIES_MAX,
   PropertyView,
   pullFlag,
@@ -24,7 +24,6 @@ import {
 } from '@sluice/remoting'
 import { type Ext, either, integer, text } from './fields.ts'
 import { filterOf } from './membership.ts'
-import { OURS, type Said, sentMessage } from './message.ts'
 import { CLUSTER } from './routes.ts'
 
 export const RETRY = '%RETRY%'
@@ -88,17 +87,39 @@ export const toSend = (frame: Frame, arrival: Arrival, limits: Pick<Limits, 'bod
 
 const empty = Buffer.alloc(0)
 
+/** What the messages of one send have in common. */
+interface Said {
+  readonly topic: string
+  readonly bornAt: EpochMs
+  readonly bornHost: string
+  readonly receivedAt: EpochMs
+}
+
 const toMessage = (ext: Ext, short: boolean, body: Buffer, properties: string, flag: number, said: Said): Message => {
   const packed = packedOf(properties)
   const retried = said.topic.startsWith(RETRY) ? integer(ext, short ? 'j' : 'reconsumeTimes', 0) : 0
-  return sentMessage(said, {
-    body,
-    packed: retried > 0 ? withRetries(packed, retried) : packed,
-    encoding: encodingOf(integer(ext, short ? 'f' : 'sysFlag', 0)),
-    original: userFlag(flag),
-    ours: properties.includes(OURS),
-  })
+  const encoding = encodingOf(integer(ext, short ? 'f' : 'sysFlag', 0))
+  return messageOf(said, body, retried > 0 ? withRetries(packed, retried) : packed, flag, encoding)
 }
+
+const messageOf = (
+  { topic, bornAt, bornHost, receivedAt }: Said,
+  body: Buffer,
+  packed: Buffer | string,
+  flag: number,
+  encoding?: Message['encoding'],
+): Message => {
+  const message = new PackedMessage(topic, body, packed, receivedAt)
+  message.bornAt = bornAt
+  message.bornHost = bornHost
+  message.encoding = encoding
+  message.original = userFlag(flag)
+  if (packed.includes(OURS)) message.sayOurs()
+  return message as Message
+}
+
+/** Where this is not, none of our own properties is. */
+const OURS = 'x-mq-'
 
 const isRequest = (properties: string): boolean =>
   properties.includes('REPLY_TO_CLIENT\x01') && !properties.includes('MSG_TYPE\x01reply')
@@ -107,18 +128,19 @@ const askerOf = (properties: string): string | undefined =>
   isRequest(properties) ? new PropertyView(Buffer.from(properties)).get('REPLY_TO_CLIENT') : undefined
 
 /** Who replies to a request looks for the cluster among its properties, where brokers put it. */
-const packedOf = (properties: string): Buffer => {
+const packedOf = (properties: string): string => {
   if (properties.length > PROPERTIES_MAX) checkPropertyBytes(properties.length)
-  if (!isRequest(properties) || properties.includes('CLUSTER\x01')) return Buffer.from(properties)
-  return Buffer.from(`${properties}${properties.endsWith('\x02') ? '' : '\x02'}CLUSTER\x01${CLUSTER}\x02`)
+  const wellFormed = properties.isWellFormed() ? properties : properties.toWellFormed()
+  if (!isRequest(properties) || properties.includes('CLUSTER\x01')) return wellFormed
+  return `${closed(wellFormed)}CLUSTER\x01${CLUSTER}\x02`
 }
 
+const closed = (properties: string): string =>
+  properties === '' || properties.endsWith('\x02') ? properties : `${properties}\x02`
+
 /** How often it was tried already; a client that sends a message back itself says it here and nowhere else. */
-const withRetries = (packed: Buffer, times: number): Buffer => {
-  if (packed.includes('RECONSUME_TIME\x01')) return packed
-  const end = packed.length > 0 && packed.at(-1) !== ENTRY_END ? '\x02' : ''
-  return Buffer.concat([packed, Buffer.from(`${end}RECONSUME_TIME\x01${times}\x02`)])
-}
+const withRetries = (packed: string, times: number): string =>
+  packed.includes('RECONSUME_TIME\x01') ? packed : `${closed(packed)}RECONSUME_TIME\x01${times}\x02`
 
 const userFlag = (flag: number): Message['original'] => {
   if (flag === 0) return undefined
@@ -165,15 +187,7 @@ const splitBatch = (bytes: Buffer, said: Said): readonly Message[] => {
     if (end !== from + size) throw new Fault('malformed', 'properties that do not end with their message')
     const body = bytes.subarray(bodyFrom, bodyTo)
     const packed = bytes.subarray(bodyTo + 2, end)
-    messages.push(
-      sentMessage(said, {
-        body,
-        packed,
-        encoding: undefined,
-        original: userFlag(flag),
-        ours: packed.includes(OURS),
-      }),
-    )
+    messages.push(messageOf(said, body, packed, flag))
     from = end
   }
   if (messages.length === 0) throw new Fault('malformed', 'an empty batch')
