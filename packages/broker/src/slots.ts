@@ -23,6 +23,29 @@ interface Done {
   readonly drawn: SlotState[]
 }
 
+/** The receipts of one command: by what is done to whom. Nearly all of them are one run of one client. */
+class Batches {
+  #last: Done | undefined
+  #others: Map<string, Done> | undefined
+
+  of(inbox: InboxState, way: Done['way'], how: Done['how']): Done {
+    const last = this.#last
+    if (last && last.inbox === inbox && last.way === way && last.how === how) return last
+    if (last && !this.#others) this.#others = new Map([[keyOf(last), last]])
+    const batch: Done = { inbox, way, how, slots: [], drawn: [] }
+    const known = this.#others?.get(keyOf(batch))
+    if (known) return (this.#last = known)
+    this.#others?.set(keyOf(batch), batch)
+    return (this.#last = batch)
+  }
+
+  all(): Iterable<Done> {
+    return this.#others?.values() ?? (this.#last ? [this.#last] : [])
+  }
+}
+
+const keyOf = ({ inbox, way, how }: Done): string => `${way} ${how} ${inbox.name}`
+
 /**
  * Settles numbered deliveries, and publishes that the client will not repeat. Of an inbox there is nobody to blame and
  * no dead letters: 'dead' is the end of it.
@@ -34,24 +57,18 @@ export const settleSlots = (
   outcome: Outcome,
   failed: Failed[],
 ): boolean => {
-  const done = new Map<string, Done>()
+  const done = new Batches()
   for (const { at, receipt } of slots) {
     try {
       const inbox = inboxOf(core, receipt.inbox, receipt.epoch)
-      const how =
-        receipt.way === 'in' ? settleIn(inbox, receipt.slot, outcome) : settleOut(core, inbox, receipt.slot, outcome)
-      if (!how) continue
-      const key = `${receipt.way} ${how.how} ${receipt.inbox}`
-      let batch = done.get(key)
-      if (!batch) done.set(key, (batch = { inbox, way: receipt.way, how: how.how, slots: [], drawn: [] }))
-      batch.slots.push(receipt.slot)
-      if (how.slot) batch.drawn.push(how.slot)
+      if (receipt.way === 'in') settleIn(inbox, receipt.slot, outcome, done)
+      else settleOut(core, inbox, receipt.slot, outcome, done)
     } catch (error) {
       failed.push({ at, fault: Fault.from(error) })
     }
   }
   let written = false
-  for (const batch of done.values()) written = writeDown(core, batch) || written
+  for (const batch of done.all()) written = writeDown(core, batch) || written
   return written
 }
 
@@ -61,42 +78,55 @@ const writeDown = (core: Core, { inbox, way, how, slots, drawn }: Done): boolean
     return true
   }
   if (how !== 'accept') return false
-  const shared = drawn.flatMap((slot) => (slot.share ? [{ from: slot.share, place: slot.place }] : []))
-  settleShares(core, shared)
-  return shared.length > 0
+  if (drawn.length === 0) return false
+  settleShares(
+    core,
+    drawn.map(({ share, place }) => ({ from: share!, place })),
+  )
+  return true
 }
 
-type How = { readonly how: SlotsSettled['how']; readonly slot?: SlotState } | undefined
-
-const settleIn = (inbox: InboxState, slot: number, outcome: Outcome): How => {
+const settleIn = (inbox: InboxState, slot: number, outcome: Outcome, done: Batches): void => {
   if (outcome.kind !== 'accept')
     throw new Fault('invalid', `a publish cannot be settled with ${outcome.kind}`, { about: 'outcome' })
   if (!inbox.incoming.delete(slot)) throw receiptExpired()
-  return { how: 'accept' }
+  done.of(inbox, 'in', 'accept').slots.push(slot)
 }
 
-const settleOut = (core: Core, inbox: InboxState, number: number, outcome: Outcome): How => {
+const settleOut = (core: Core, inbox: InboxState, number: number, outcome: Outcome, done: Batches): void => {
   const slot = inbox.slots.get(number)
   if (!slot) throw receiptExpired()
   switch (outcome.kind) {
     case 'received':
       slot.received = true
-      return { how: 'received' }
+      done.of(inbox, 'out', 'received').slots.push(number)
+      return
     case 'retry':
-      return retry(core, inbox, slot, outcome)
+      return retry(core, inbox, slot, outcome, done)
     case 'accept':
     case 'dead':
       inbox.slots.delete(number)
-      return { how: 'accept', slot }
+      settled(done.of(inbox, 'out', 'accept'), slot)
   }
 }
 
+const settled = (batch: Done, slot: SlotState): void => {
+  batch.slots.push(slot.slot)
+  if (slot.share) batch.drawn.push(slot)
+}
+
 /** A shared message goes back to where the others draw from; any other keeps its number and comes again. */
-const retry = (core: Core, inbox: InboxState, slot: SlotState, outcome: Extract<Outcome, { kind: 'retry' }>): How => {
+const retry = (
+  core: Core,
+  inbox: InboxState,
+  slot: SlotState,
+  outcome: Extract<Outcome, { kind: 'retry' }>,
+  done: Batches,
+): void => {
   if (slot.share) {
     inbox.slots.delete(slot.slot)
     giveToShare(core.state, slot)
-    return { how: 'back', slot }
+    return settled(done.of(inbox, 'out', 'back'), slot)
   }
   if (!outcome.counts) slot.attempt--
   const { epoch } = inbox
@@ -109,5 +139,4 @@ const retry = (core: Core, inbox: InboxState, slot: SlotState, outcome: Extract<
   const after = outcome.after ?? 0
   if (after > 0) core.wheel.at(core.clock.now() + after, back)
   else back()
-  return undefined
 }
