@@ -87,6 +87,7 @@ class Door {
   readonly #options: ListenOptions
   readonly #handshakes: Handshakes | undefined
   readonly #entering = new Set<Duplex>()
+  #local: Peer['local'] | undefined
 
   constructor(options: ListenOptions) {
     this.#options = options
@@ -98,11 +99,17 @@ class Door {
       address: plain(socket.remoteAddress),
       port: socket.remotePort ?? 0,
       secure: false,
-      local: { address: plain(socket.localAddress), port: socket.localPort ?? 0 },
+      local: this.#localOf(plain(socket.localAddress), socket.localPort ?? 0),
     }
     this.#entering.add(socket)
     destroyOnError(socket)
     void this.#pass(socket, peer).finally(() => this.#entering.delete(socket))
+  }
+
+  /** One object for all that come in at the same address. */
+  #localOf(address: string, port: number): Peer['local'] {
+    if (this.#local?.address !== address || this.#local.port !== port) this.#local = { address, port }
+    return this.#local
   }
 
   close(): void {

@@ -7,6 +7,15 @@ const COPY_BYTES = 64 * 1024
 /** Most bytes that the socket is given at once: a reader that takes so many within `stallMs` is slow, not dead. */
 const PIECE_BYTES = 1024 * 1024
 
+interface Waiter {
+  /** When so many bytes of all times have been taken. */
+  readonly at: number
+  readonly resolve: () => void
+}
+
+/** Of most connections; nothing is ever put into it. */
+const nobody: Waiter[] = []
+
 export interface Taker {
   /** The peer's system has taken something. */
   progressed(): void
@@ -27,7 +36,7 @@ export class Outbox {
   #heldBack = false
   #ending = false
   #closed = false
-  #waiters: { readonly at: number; readonly resolve: () => void }[] = []
+  #waiters: Waiter[] = nobody
 
   constructor(socket: Duplex, clock: Clock, taker: Taker) {
     this.#socket = socket
@@ -57,6 +66,7 @@ export class Outbox {
   /** Resolves when everything that waits now has been taken, or the connection is gone. */
   taken(): Promise<void> {
     if (this.#closed || this.backlog === 0) return Promise.resolve()
+    if (this.#waiters === nobody) this.#waiters = []
     return new Promise((resolve) => this.#waiters.push({ at: this.#queued, resolve }))
   }
 
@@ -102,17 +112,18 @@ export class Outbox {
 
   #write(piece: readonly Buffer[]): void {
     const bytes = piece.reduce((sum, part) => sum + part.length, 0)
-    if (piece.length === 1) this.#socket.write(piece[0], this.#written)
-    else if (bytes <= COPY_BYTES) this.#socket.write(Buffer.concat(piece, bytes), this.#written)
+    const written = () => this.#written()
+    if (piece.length === 1) this.#socket.write(piece[0], written)
+    else if (bytes <= COPY_BYTES) this.#socket.write(Buffer.concat(piece, bytes), written)
     else {
       this.#socket.cork()
       const last = piece.length - 1
-      piece.forEach((part, index) => void this.#socket.write(part, index === last ? this.#written : undefined))
+      piece.forEach((part, index) => void this.#socket.write(part, index === last ? written : undefined))
       this.#socket.uncork()
     }
   }
 
-  readonly #written = (): void => {
+  #written(): void {
     if (this.#closed) return
     this.stalledSince = this.backlog > 0 ? this.#clock.now() : undefined
     if (this.#heldBack) this.flush()

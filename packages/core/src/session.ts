@@ -2,8 +2,9 @@ import type { Addressee, Membership, Notice } from './model.ts'
 import type { Principal, Session } from './pipeline.ts'
 import type { Credentials } from './protocol.ts'
 
+/** Joined, and not a template: that would keep its pieces beside the tree that stands for the whole. */
 const hostPort = (address: string, port: number): string =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+  (address.includes(':') ? ['[', address, ']:', port] : [address, ':', port]).join('')
 
 /** The sessions of this process, and which of them a notice means. */
 export class Sessions {
@@ -12,6 +13,8 @@ export class Sessions {
   readonly #members = new Map<string, Membership>()
   /** Who of a role and group was asked last, while it is here. */
   readonly #asked = new Map<string, string>()
+  /** The local end of the last session: most have the same. */
+  #local: { readonly address: string; readonly port: number; readonly text: string } | undefined
   #counter = 0
 
   /** `process`: unique among the gateways of a cluster. */
@@ -33,11 +36,17 @@ export class Sessions {
       language: who.language,
       version: who.version,
       remoteAddress: hostPort(peer.address, peer.port),
-      localAddress: hostPort(peer.local.address, peer.local.port),
+      localAddress: this.#localOf(peer.local),
       notify,
     }
     this.#sessions.set(session.id, session)
     return session
+  }
+
+  #localOf({ address, port }: Credentials['peer']['local']): string {
+    if (this.#local?.port !== port || this.#local.address !== address)
+      this.#local = { address, port, text: hostPort(address, port) }
+    return this.#local.text
   }
 
   /** Whether it was still here. */

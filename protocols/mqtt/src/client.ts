@@ -32,7 +32,7 @@ export class Client {
   readonly resumed: boolean
   readonly publishes: Publishes
   readonly deliveries: Deliveries
-  readonly subscribing: Subscribing
+  #subscribing: Subscribing | undefined
   /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
   will: 'fire' | 'drop' | 'keep' = 'fire'
   /** Of its session, from then on. */
@@ -57,7 +57,11 @@ export class Client {
     this.expiry = terms.expiry
     this.publishes = new Publishes(this, incoming)
     this.deliveries = new Deliveries(this)
-    this.subscribing = new Subscribing(this)
+  }
+
+  /** Made for the first SUBSCRIBE or UNSUBSCRIBE. */
+  get subscribing(): Subscribing {
+    return (this.#subscribing ??= new Subscribing(this))
   }
 }
 

@@ -67,7 +67,8 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
   #packetMax = Number.POSITIVE_INFINITY
   /** When the last packet came. */
   #heard: EpochMs
-  readonly #pauses: Pauses
+  /** Made for the first wait. */
+  #pauses: Pauses | undefined
   #reauthentication: Reauthentication | undefined
   /** Where a drain says that the client may go. */
   #elsewhere: string | undefined
@@ -77,7 +78,6 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
     this.#gateway = gateway
     this.#house = house
     this.#heard = gateway.clock.now()
-    this.#pauses = new Pauses(gateway.clock)
   }
 
   receive(frame: Frame): void | Promise<void> {
@@ -110,7 +110,8 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
   }
 
   pause(ms: Ms): Promise<boolean> {
-    return this.#pauses.wait(ms)
+    if (this.#state.at === 'closed') return Promise.resolve(false)
+    return (this.#pauses ??= new Pauses(this.#gateway.clock)).wait(ms)
   }
 
   /** The last word, where the client's version has one and is known. */
@@ -313,7 +314,7 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
   closed(): Promise<void> {
     const state = this.#state
     if (state.at === 'closed') return state.left
-    this.#pauses.end()
+    this.#pauses?.end()
     if (state.at === 'joining') state.exchange?.abandon()
     this.#reauthentication?.abandon()
     const left = this.#leave(state)

@@ -27,25 +27,33 @@ export const INCOMING_MAX = 1_024
 /** What a client publishes: aliases, the receive maximum, QoS 2 ids, answers in order and only after the store. */
 export class Publishes {
   readonly #client: Client
-  readonly #answers: Answers
+  /** Most clients only listen: these three are made for the first publish. */
+  #lazyAnswers: Answers | undefined
+  #lazyQuota: Quota | undefined
+  #lazyRuns: Runs | undefined
   #aliases: Map<number, string> | undefined
   /** 'storing': no PUBREC yet. 'dropped': 3.1.1 was told PUBREC for what was refused. 'restored': of an earlier connection. */
   #ids: Map<number, 'storing' | 'stored' | 'dropped' | 'restored'> | undefined
   #told: Set<FaultCode> | undefined
   /** Publishes with QoS 1 and 2 of this connection that are not completed. */
   #unfinished = 0
-  readonly #quota: Quota
-  readonly #runs: Runs
   #working = 0
   #idle: (() => void) | undefined
 
   /** `incoming`: QoS 2 ids that the session had when it was opened. */
   constructor(client: Client, incoming: readonly number[]) {
     this.#client = client
-    this.#answers = new Answers(client.mouth)
-    this.#quota = new Quota(client.gateway.clock, client.mouth)
-    this.#runs = new Runs(this)
     for (const id of incoming) this.#set(id, 'restored')
+  }
+
+  get #answers(): Answers {
+    return (this.#lazyAnswers ??= new Answers(this.#client.mouth))
+  }
+  get #quota(): Quota {
+    return (this.#lazyQuota ??= new Quota(this.#client.gateway.clock, this.#client.mouth))
+  }
+  get #runs(): Runs {
+    return (this.#lazyRuns ??= new Runs(this))
   }
 
   /** Whether the client can be told no: with MQTT 5. */
@@ -60,12 +68,12 @@ export class Publishes {
 
   /** Packets whose answer has not left. */
   get waiting(): number {
-    return this.#answers.size
+    return this.#lazyAnswers?.size ?? 0
   }
 
   /** What has come so far is on its way to the broker when this returns. */
   cut(): void {
-    this.#runs.cut()
+    this.#lazyRuns?.cut()
   }
 
   /** Resolves when the broker has answered everything. */
