@@ -1,7 +1,4 @@
-import { type Context, Fault, type Handle, type Kind } from '@sluice/core'
-
-/** Asking changes nothing: no answer means only that. Of all else nobody can say whether it was done. */
-const asking: ReadonlySet<Kind> = new Set<Kind>(['read', 'queryOffset', 'topic', 'group', 'members', 'assign'])
+import { asking, type Context, Fault, type Handle, type Kind } from '@sluice/core'
 
 /** What a command is told that had no answer by its deadline. */
 export const late = (kind: Kind): Fault =>

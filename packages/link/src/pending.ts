@@ -1,4 +1,5 @@
 import {
+  asking,
   type Batch,
   type CommandOf,
   type Context,
@@ -63,17 +64,8 @@ export class Pending<K extends Kind = Kind> {
   }
 }
 
-/** Kinds that change nothing, or nothing more by being said twice. */
-const repeatable: ReadonlySet<Kind> = new Set<Kind>([
-  'read',
-  'queryOffset',
-  'topic',
-  'group',
-  'members',
-  'assign',
-  'heartbeat',
-  'leave',
-])
+/** Kinds that change nothing more by being said twice. */
+const repeatable: ReadonlySet<Kind> = new Set<Kind>([...asking, 'heartbeat', 'leave'])
 
 /** Whether it may be said again where nobody knows what became of it. */
 export const mayRepeat = (command: CommandOf<Kind>): boolean => {
