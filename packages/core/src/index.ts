@@ -1,3 +1,4 @@
+export * from './address.ts'
 export * from './clock.ts'
 export * from './conversions.ts'
 export * from './filter/filter.ts'

@@ -1,8 +1,7 @@
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { type Broker, openBroker } from '@sluice/broker'
-import type { Clock, Log } from '@sluice/core'
-import { parseAddress } from './address.ts'
+import { type Clock, type Log, parseAddress } from '@sluice/core'
 import type { Config } from './config/schema.ts'
 
 /** Where a stored message says it lies. The port is 0 until a listener with any free one has it. */

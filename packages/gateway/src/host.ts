@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import {
+  type Address,
   type Clock,
   type Column,
   type CommandOf,
@@ -21,14 +22,13 @@ import {
   type Principal,
   type PumpOptions,
   type PumpSupport,
+  parseAddress,
   type Seal,
   type Session,
   type Sessions,
   type Source,
   type Wheel,
 } from '@sluice/core'
-
-import { type Address, parseAddress } from './address.ts'
 
 export interface HostParts {
   readonly pipeline: Handle

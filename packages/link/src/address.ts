@@ -1,7 +1,6 @@
-import { isIP, isIPv4 } from 'node:net'
-import { Fault } from '@sluice/core'
+import { type Address, Fault, isLoopback, parseAddress } from '@sluice/core'
 
-export type LinkAddress = { readonly path: string } | { readonly host: string; readonly port: number }
+export type LinkAddress = { readonly path: string } | Address
 
 /**
  * `unix:PATH`, a path with a slash in it, or `host:port` with IPv6 in brackets. Port 0, to listen: any free one.
@@ -10,11 +9,9 @@ export type LinkAddress = { readonly path: string } | { readonly host: string; r
 export const parseLinkAddress = (text: string): LinkAddress => {
   if (text.startsWith('unix:') && text.length > 5) return { path: text.slice(5) }
   if (text.includes('/')) return { path: text }
-  const found = /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text)
-  const port = Number(found?.[3])
-  if (!found || port > 65_535 || (found[1] !== undefined && isIP(found[1]) !== 6))
-    throw new Fault('invalid', `${text} is neither unix:PATH nor host:port`, { about: 'address' })
-  return { host: (found[1] ?? found[2])!, port }
+  const address = parseAddress(text, 0)
+  if (!address) throw new Fault('invalid', `${text} is neither unix:PATH nor host:port`, { about: 'address' })
+  return address
 }
 
 export const formatLinkAddress = (address: LinkAddress): string =>
@@ -31,9 +28,6 @@ const SECRET_MIN = 16
 export const checkSecret = (address: LinkAddress, secret: string | undefined): void => {
   const refuse = (why: string) => new Fault('invalid', `${formatLinkAddress(address)}: ${why}`, { about: 'secret' })
   if (secret !== undefined && secret.length < SECRET_MIN) throw refuse(`a secret has ${SECRET_MIN} characters at least`)
-  if (secret === undefined && 'host' in address && !isLocal(address.host))
+  if (secret === undefined && 'host' in address && !isLoopback(address.host))
     throw refuse('reachable from other machines, so a secret is needed that both ends know')
 }
-
-const isLocal = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))

@@ -1,6 +1,5 @@
-import { defaultLimits } from '@sluice/core'
+import { defaultLimits, isLoopback, parseAddress } from '@sluice/core'
 import { z } from 'zod'
-import { isLoopback, parseAddress } from '../address.ts'
 
 const port = z.number().int().min(0).max(65535)
 const ms = z.number().int().min(0)

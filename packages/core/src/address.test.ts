@@ -28,6 +28,11 @@ describe('an address', () => {
     expect(parseAddress(text)).toBeUndefined()
   })
 
+  it('has port 0 only where any free one may be meant', () => {
+    expect(parseAddress('[::]:0', 0)).toEqual({ host: '::', port: 0 })
+    expect(parseAddress('h:65536', 0)).toBeUndefined()
+  })
+
   it('is on loopback, or is not', () => {
     for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost'])
       expect([host, isLoopback(host)]).toEqual([host, true])
