@@ -12,7 +12,7 @@ const PIECES_LEAST = 8
 const zeros = Buffer.alloc(PIECE)
 
 export interface AheadOptions {
-  /** A handle of its own on the file: an error of its writes and syncs is not one that the log's must hear of. */
+  /** A handle of its own on the file: the system tells an error of a late write once a handle, and the log's is to hear of it. */
   open(): Promise<OpenFile>
   /** Length of the file. */
   readonly from: number
