@@ -115,17 +115,21 @@ const drop = (core: Core, inbox: InboxState, gone: readonly Picked[]): void => {
   else settleShares(core, gone)
 }
 
+const seldom = (one: Delivered, isRetained: boolean, notes: readonly string[] | undefined): Delivered => ({
+  ...one,
+  ...(isRetained && { retained: true }),
+  ...(notes && { notes }),
+})
+
+/** What nearly all deliveries are is made in one piece: what is put on later stands apart from its object. */
 const deliveredOf = (core: Core, { epoch, name }: InboxState, picked: Picked, message: StoredRecord): Delivered => {
   const { slot, from, attempt, notes } = picked
-  const one: { -readonly [K in keyof Delivered]: Delivered[K] } = { message, attempt }
-  if (slot) {
-    const receipt: Slot = { of: 'inbox', node: core.settings.node, inbox: name, epoch, way: 'out', slot: slot.slot }
-    one.receipt = receipt
-    if (slot.received) one.received = true
-  }
-  if (slot?.retained || from === 'retained') one.retained = true
-  if (notes) one.notes = notes
-  return one
+  const isRetained = slot?.retained || from === 'retained'
+  if (!slot) return isRetained || !notes ? seldom({ message, attempt }, isRetained, notes) : { message, attempt, notes }
+  const receipt: Slot = { of: 'inbox', node: core.settings.node, inbox: name, epoch, way: 'out', slot: slot.slot }
+  if (slot.received) return seldom({ message, attempt, receipt, received: true }, isRetained, notes)
+  if (isRetained || !notes) return seldom({ message, attempt, receipt }, isRetained, notes)
+  return { message, attempt, receipt, notes }
 }
 
 /** Woken once by all that became visible together, and takes as much of it as it may. */

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from './clock.ts'
+import { joined } from './joined.ts'
 import type { EpochMs } from './model.ts'
 
 /** Above it a tick's buffers leave by writev instead of being copied together. */
@@ -114,7 +115,7 @@ export class Outbox {
     const bytes = piece.reduce((sum, part) => sum + part.length, 0)
     const written = () => this.#written()
     if (piece.length === 1) this.#socket.write(piece[0], written)
-    else if (bytes <= COPY_BYTES) this.#socket.write(Buffer.concat(piece, bytes), written)
+    else if (bytes <= COPY_BYTES) this.#socket.write(joined(piece, bytes), written)
     else {
       this.#socket.cork()
       const last = piece.length - 1
