@@ -12,7 +12,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'no bound on requests in flight',
     file: connection,
-    from: 'if (this.#waits > 0 || this.#inflight >= this.#gateway.limits.inflight) this.#waiting.push(frame)\n    else',
+    from: 'if (this.#waits > 0 || this.#inflight >= this.#gateway.limits.inflight) this.#keepWaiting(frame)\n    else',
     to: '',
     suite: frame,
     test: 'never has more than the bound in flight, and answers a client that pipelines ten times as many',

@@ -35,6 +35,9 @@ interface Work {
   frames: number
 }
 
+/** Of most connections; nothing is ever put into it. */
+const none: never[] = []
+
 const connectionOf = Symbol('connection')
 /** Sockets share their listeners: of a hundred thousand most say nothing, and a closure for each event is a KiB together. */
 type Wired = Duplex & { [connectionOf]?: FrameConnection<never> }
@@ -80,7 +83,7 @@ export class FrameConnection<Frame> implements Connection, Taker {
   #decoder: Decoder<Frame> | undefined
   #conversation: Conversation<Frame> | undefined
   /** Frames of a chunk that came while too much was in flight; `#next` is the first that was not handled. */
-  #waiting: Frame[] = []
+  #waiting: Frame[] = none
   #next = 0
   #inflight = 0
   /** The last of them that is not answered. */
@@ -281,8 +284,13 @@ export class FrameConnection<Frame> implements Connection, Taker {
     this.#established = true
     this.#partialSince = undefined
     if (this.#ended) return
-    if (this.#waits > 0 || this.#inflight >= this.#gateway.limits.inflight) this.#waiting.push(frame)
+    if (this.#waits > 0 || this.#inflight >= this.#gateway.limits.inflight) this.#keepWaiting(frame)
     else this.#handle(frame)
+  }
+
+  #keepWaiting(frame: Frame): void {
+    if (this.#waiting === none) this.#waiting = []
+    this.#waiting.push(frame)
   }
 
   #handle(frame: Frame): void {
@@ -319,7 +327,7 @@ export class FrameConnection<Frame> implements Connection, Taker {
   }
 
   #forget(): void {
-    this.#waiting = []
+    this.#waiting = none
     this.#next = 0
   }
 

@@ -68,7 +68,8 @@ class PopPump implements Pump {
   readonly #support: PumpSupport
   readonly #source: Source
   readonly #options: PumpOptions
-  readonly #holding: Holding
+  /** Made for the first delivery. */
+  #lazyHolding: Holding | undefined
   /** Taken before the credit was lowered, and nowhere to go back to: slots, and what was settled on delivery. */
   #kept: Delivered[] = none
   #credit = 0
@@ -89,7 +90,10 @@ class PopPump implements Pump {
     this.#support = support
     this.#source = source
     this.#options = options
-    this.#holding = new Holding(support, options, this)
+  }
+
+  get #holding(): Holding {
+    return (this.#lazyHolding ??= new Holding(this.#support, this.#options, this))
   }
 
   /** What a `done` of a settle threw. */
@@ -98,7 +102,7 @@ class PopPump implements Pump {
   }
 
   get unsettled(): number {
-    return this.#holding.size
+    return this.#lazyHolding?.size ?? 0
   }
 
   credit(messages: number): void {
@@ -123,8 +127,8 @@ class PopPump implements Pump {
     this.#wake()
     this.#unwait?.()
     if (this.#busy) await new Promise<void>((resolve) => (this.#idle = resolve))
-    const returned = await this.#holding.end()
-    if (returned > 0) this.#support.returned(this.#options.session, returned)
+    const returned = await this.#lazyHolding?.end()
+    if (returned) this.#support.returned(this.#options.session, returned)
   }
 
   /** Ends a parked pop; what it may have taken meanwhile is given back. */

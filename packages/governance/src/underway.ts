@@ -41,8 +41,8 @@ export const underway = (
   const all: Rules = { ...rules, bounds: new Bounds(rules.limits) }
   return (next) =>
     <K extends Kind>(command: CommandOf<K>, context: Context) =>
-      new Promise<ReplyTo<K>>((resolve, reject) => {
-        new Underway<K>(all, next, command, context, resolve, reject).begin()
+      new Promise<ReplyTo<K>>((resolve) => {
+        new Underway<K>(all, next, command, context, resolve).begin()
       })
 }
 
@@ -51,8 +51,7 @@ class Underway<K extends Kind> extends Due {
   readonly #next: Handle
   readonly #command: CommandOf<K>
   readonly #context: Context
-  readonly #resolve: (reply: ReplyTo<K>) => void
-  readonly #reject: (error: unknown) => void
+  readonly #resolve: (reply: ReplyTo<K> | Promise<never>) => void
   readonly #what: keyof Load
   readonly #load: Load
   #began: Ms = 0
@@ -63,8 +62,7 @@ class Underway<K extends Kind> extends Due {
     next: Handle,
     command: CommandOf<K>,
     context: Context,
-    resolve: (reply: ReplyTo<K>) => void,
-    reject: (error: unknown) => void,
+    resolve: (reply: ReplyTo<K> | Promise<never>) => void,
   ) {
     super()
     this.#rules = rules
@@ -72,7 +70,6 @@ class Underway<K extends Kind> extends Due {
     this.#command = command
     this.#context = context
     this.#resolve = resolve
-    this.#reject = reject
     this.#what = waitOf(command) > 0 ? 'parked' : 'inflight'
     this.#load = rules.bounds.of(context.session)
   }
@@ -124,6 +121,10 @@ class Underway<K extends Kind> extends Due {
     this.#rules.wheel.take(this)
     this.#ended(Fault.is(error) ? error.code : 'internal')
     this.#reject(error)
+  }
+
+  #reject(error: unknown): void {
+    this.#resolve(Promise.reject(error))
   }
 
   #ended(outcome: 'ok' | FaultCode): void {

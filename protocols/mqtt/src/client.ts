@@ -30,7 +30,7 @@ export class Client {
   readonly epoch: number
   /** The session was there before. */
   readonly resumed: boolean
-  readonly publishes: Publishes
+  #publishes: Publishes | undefined
   readonly deliveries: Deliveries
   #subscribing: Subscribing | undefined
   /** What becomes of its will when it goes: told after its delay, not at all, or kept until it had time to come back. */
@@ -55,8 +55,18 @@ export class Client {
     this.epoch = epoch
     this.resumed = existed
     this.expiry = terms.expiry
-    this.publishes = new Publishes(this, incoming)
+    if (incoming.length > 0) this.#publishes = new Publishes(this, incoming)
     this.deliveries = new Deliveries(this)
+  }
+
+  /** Made for the first PUBLISH, or when the session has some of an earlier connection. */
+  get publishes(): Publishes {
+    return (this.#publishes ??= new Publishes(this, []))
+  }
+
+  /** What it has published so far is on its way to the broker when this returns. */
+  cut(): void {
+    this.#publishes?.cut()
   }
 
   /** Made for the first SUBSCRIBE or UNSUBSCRIBE. */

@@ -225,10 +225,10 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
       case 'pubcomp':
         return client.deliveries.pubcomp(frame)
       case 'subscribe':
-        client.publishes.cut()
+        client.cut()
         return client.subscribing.subscribe(frame)
       case 'unsubscribe':
-        client.publishes.cut()
+        client.cut()
         return client.subscribing.unsubscribe(frame)
       case 'pingreq':
         this.send({ cmd: 'pingresp' }) // [MQTT-3.12.4-1]

@@ -13,6 +13,8 @@ const BATCH_MAX = 256
 const FAILURE = 0x80
 const accept: Outcome = { kind: 'accept' }
 const received: Outcome = { kind: 'received' }
+/** Of most clients; nothing is ever put into it. */
+const none: Flight[] = []
 
 /** A delivery with QoS 1 or 2 on its way. 'sent': no answer yet. 'received': PUBREC is being stored. 'released': PUBREL is out. */
 interface Flight {
@@ -34,7 +36,7 @@ export class Deliveries implements PumpOptions {
   #exact: boolean
   #aliases: Aliases | undefined
   /** In the order in which they left, and nearly always answered in it: a few, so that looking costs nothing. */
-  readonly #flights: Flight[] = []
+  #flights: Flight[] = none
   /** To be settled at the end of this turn. */
   #accepted: Delivered[] | undefined
   #bytes = 0
@@ -246,6 +248,7 @@ export class Deliveries implements PumpOptions {
   }
 
   #takeOff(flight: Flight): void {
+    if (this.#flights === none) this.#flights = []
     this.#flights.push(flight)
     this.#bytes += flight.bytes
   }
