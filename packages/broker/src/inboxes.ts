@@ -31,7 +31,7 @@ const none = new Pointers()
 export abstract class Line implements Touched {
   /** Only while something waits. */
   #pointers: Pointers | undefined
-  touchedIn: unknown
+  touchedIn = 0
   /** Of the pointers, those that readers see. */
   visible = 0
   dropped = 0

@@ -9,7 +9,8 @@ import type { Segments } from './segments.ts'
 
 /** What becomes visible to readers only once its batch is as durable as asked. */
 export interface Touched {
-  touchedIn: unknown
+  /** Number of the batch in which it is already; 0: none. */
+  touchedIn: number
   /** The batch is closed: remember how far it reaches. */
   sealed(): void
   /** The batch is durable: show it. */
@@ -43,6 +44,11 @@ interface Chunk {
 }
 
 interface Batch {
+  /**
+   * What is touched remembers the number until the batch is shown, so that it may come again. A pointer from an old object
+   * to each new batch would have every collection of the young generation look at that object.
+   */
+  readonly number: number
   readonly from: number
   readonly touched: Touched[]
   /** Told when the batch has been written, before it is synced. */
@@ -59,11 +65,13 @@ const LAZY_SYNC_MS = 500
 /** Bytes that may wait for the disk. */
 export const PENDING_MAX = 256 * 1024 * 1024
 const MARKER = 16
+/** Numbers of batches, before the first comes again. */
+const NUMBERS = 2 ** 30
 
-const newBatch = (from: number): Batch => {
+const newBatch = (from: number, number: number): Batch => {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   promise.catch(ignore)
-  return { from, touched: [], keepers: [], done: promise, resolve, reject }
+  return { number, from, touched: [], keepers: [], done: promise, resolve, reject }
 }
 
 /**
@@ -113,7 +121,7 @@ export class Log {
     this.end = this.written = this.synced = end
     this.#ahead = this.#newAhead()
     this.#chunk = this.#newChunk(0)
-    this.#batch = newBatch(end)
+    this.#batch = newBatch(end, 1)
   }
 
   get fault(): Fault | undefined {
@@ -184,9 +192,10 @@ export class Log {
 
   /** Readers of this one are told when what was appended until now is durable. */
   touch(what: Touched): void {
-    if (what.touchedIn === this.#batch) return
-    what.touchedIn = this.#batch
-    this.#batch.touched.push(what)
+    const { number, touched } = this.#batch
+    if (what.touchedIn === number) return
+    what.touchedIn = number
+    touched.push(what)
   }
 
   /** Resolves when everything appended until now is as durable as the flush mode says. */
@@ -263,7 +272,7 @@ export class Log {
     while (this.end > this.written && !this.#fault) {
       const batch = this.#batch
       const to = this.end
-      this.#batch = newBatch(to)
+      this.#batch = newBatch(to, (batch.number % NUMBERS) + 1)
       this.#flying = batch
       try {
         await this.#writeBatch(batch, to)
@@ -286,7 +295,10 @@ export class Log {
     for (const kept of batch.keepers) kept()
     if (this.#options.flush === 'sync' || after) await this.#sync(to)
     else this.#syncLater()
-    for (const what of batch.touched) what.shown()
+    for (const what of batch.touched) {
+      if (what.touchedIn === batch.number) what.touchedIn = 0
+      what.shown()
+    }
     this.#flying = undefined
     batch.resolve()
     this.#evict()

@@ -52,7 +52,7 @@ export class Standing {
     }
     queue.segment = this.#segment
     queue.number = Math.min(this.#queues++, NUMBER_MAX)
-    this.#table.text(queue.topic.spec.topic).number(queue.index).number(offset)
+    this.#table.text(queue.topic.name).number(queue.index).number(offset)
   }
 
   #put(first: number, second: number, third: number, fourth: number): void {

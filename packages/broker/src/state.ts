@@ -83,6 +83,8 @@ export class State {
   readonly node: string
   readonly bounds: Bounds
   readonly topics = new Map<string, TopicState>()
+  /** Topics that keep less than the log does. */
+  readonly trimmed = new Set<TopicState>()
   readonly groups = new Map<string, GroupState>()
   readonly inboxes = new Map<string, InboxState>()
   readonly shares = new Map<string, ShareState>()
@@ -129,6 +131,8 @@ export class State {
     let topic = this.topics.get(spec.topic)
     if (topic) topic.grow(spec, this.node)
     else this.topics.set(spec.topic, (topic = new TopicState(spec, place, this.node, this.#shelf)))
+    if (spec.retain) this.trimmed.add(topic)
+    else this.trimmed.delete(topic)
     return topic
   }
 
@@ -136,6 +140,7 @@ export class State {
     const topic = this.topics.get(name)
     if (!topic) return
     this.topics.delete(name)
+    this.trimmed.delete(topic)
     for (const { records } of topic.queues) records.leaveShelf()
     for (const group of this.groups.values()) group.topics.delete(name)
     for (const full of this.retained.keys()) {

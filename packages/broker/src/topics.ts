@@ -39,7 +39,7 @@ export class QueueState extends QueueIndex implements Touched {
   readonly index: number
   /** Readers see offsets below it: what is durable. */
   visible = 0
-  touchedIn: unknown
+  touchedIn = 0
   readers: Waiters | undefined
   /** The segment that it was written into last, and its number there: see Standing. */
   segment = 0
@@ -87,6 +87,7 @@ export class TopicState {
   #waiting: Waiters | undefined
   /** Always the same array: pops that wait hold it. */
   readonly queues: QueueState[]
+  readonly name: string
   spec: TopicSpec
   /** Position in the log from which on its name means this topic. */
   readonly created: number
@@ -95,6 +96,7 @@ export class TopicState {
   readonly #shelf: Shelf
 
   constructor(spec: TopicSpec, created: number, node: string, shelf = newShelf()) {
+    this.name = spec.topic
     this.spec = spec
     this.created = created
     this.#shelf = shelf
@@ -104,7 +106,7 @@ export class TopicState {
   }
 
   #queue(index: number, node: string): QueueState {
-    return new QueueState(this, { topic: this.spec.topic, node, index }, this.#shelf)
+    return new QueueState(this, { topic: this.name, node, index }, this.#shelf)
   }
 
   /** Queues are only added: an offset once given stays readable. */

@@ -16,7 +16,7 @@ const bySize = ({ records, visible }: QueueState, bytes: number): number => {
  * Each queue of a topic has its share of the topic's bytes.
  */
 export const trim = async (core: Core): Promise<void> => {
-  for (const { spec, queues } of [...core.state.topics.values()]) {
+  for (const { spec, queues } of [...core.state.trimmed]) {
     const { retain } = spec
     if (!retain) continue
     for (const queue of queues) {
