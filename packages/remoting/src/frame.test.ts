@@ -193,7 +193,7 @@ it('cannot carry a code above 16 bits in a binary header', () => {
 
 it('leaves big bodies and stored records in their own buffers', () => {
   const body = Buffer.alloc(4000, 1)
-  const parts = [Buffer.alloc(3000, 2), Buffer.alloc(10, 3)]
+  const parts = [Buffer.alloc(9000, 2), Buffer.alloc(10, 3)]
   const base = { code: 0, language: 'JAVA', version: 479, opaque: 1, flag: 1, ext: {}, binary: false }
   const encoded = encodeFrame({ ...base, body, parts }) as readonly Buffer[]
   expect(encoded.slice(1)).toEqual([body, ...parts])
@@ -201,6 +201,9 @@ it('leaves big bodies and stored records in their own buffers', () => {
   const [decoded] = decodeAll([join(encoded)])
   expect(decoded?.body).toEqual(Buffer.concat([body, ...parts]))
   expect(Buffer.isBuffer(encodeFrame({ ...base, parts: [Buffer.from('ab'), Buffer.from('cd')] }))).toBe(true)
+  const many = Array.from({ length: 32 }, (_, index) => Buffer.alloc(1200, index))
+  const joined = encodeFrame({ ...base, parts: many })
+  expect(decodeAll([joined as Buffer])[0]?.body).toEqual(Buffer.concat(many))
 })
 
 it('writes headers of any length, whatever is in them', () => {

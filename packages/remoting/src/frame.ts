@@ -134,7 +134,7 @@ export const encodeFrame = (frame: Frame): Buffer | readonly Buffer[] => {
   if (frame.encoded) return frame.encoded
   const { body, parts = none } = frame
   const bodyBytes = (body?.length ?? 0) + bytesOf(parts)
-  const inline = bodyBytes <= INLINE_BYTES
+  const inline = bodyBytes <= INLINE_BYTES || bodyBytes <= parts.length * PART_BYTES
   const write = frame.binary ? withBinaryHeader : withJsonHeader
   const { bytes, headerBytes } = write(frame, HEAD_BYTES, inline ? bodyBytes : 0)
   bytes.writeUInt32BE(4 + headerBytes + bodyBytes, 0)
@@ -148,6 +148,8 @@ export const encodeFrame = (frame: Frame): Buffer | readonly Buffer[] => {
 }
 
 const INLINE_BYTES = 2048
+/** Records that are shorter than this, all in all, are copied sooner than each is written as a part of its own. */
+const PART_BYTES = 4096
 const none: readonly Buffer[] = []
 
 const bytesOf = (parts: readonly Buffer[]): number => {

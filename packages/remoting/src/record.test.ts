@@ -8,6 +8,7 @@ import { deliverAtOf, editProperties, PropertyView, propertyText, scanProperties
 import {
   encodeRecord,
   freshRecord,
+  hasNameFrom,
   isRecord,
   offsetMsgId,
   parseOffsetMsgId,
@@ -49,6 +50,19 @@ describe('record', () => {
     expect(record.subarray(0, expected.length - 2).toString('hex')).toBe(expected.subarray(0, -2).toString('hex'))
     expect(crc32('hello') & 0x7fffffff).toBe(0x3610a686)
     expect(isRecord(record)).toBe(true)
+  })
+
+  it('is known to have a property whose name begins so', () => {
+    const has = (packed: string, topic = 'T') => {
+      const message = { ...plain, topic, body: Buffer.from('\x02x-mq-more\x01x'), packed: Buffer.from(packed) }
+      return [store, parseHost('[::1]:1')!].map((host) =>
+        hasNameFrom(encodeRecord(message, host, place, '[::2]:2'), 0x78),
+      )
+    }
+    for (const yes of ['x\x01y', 'TAGS\x01a\x02x-mq-more\x01b\x02', 'TAGS\x01a\x02x'])
+      expect([has(yes), has(yes, 'T'.repeat(200))].flat()).toEqual([true, true, true, true])
+    for (const no of ['', 'TAGS\x01x\x02', 'KEYS\x01x x\x02ax\x01x\x02', '\x02'])
+      expect([has(no), has(no, 'T'.repeat(200))].flat()).toEqual([false, false, false, false])
   })
 
   it('keeps a property string as it came', () => {

@@ -1,6 +1,6 @@
 import { gunzipSync } from 'node:zlib'
 import { type Batch, type Delivered, type Gateway, losses, names } from '@sluice/core'
-import { encodeRecord, FRAME_BYTES_MAX } from '@sluice/remoting'
+import { encodeRecord, FRAME_BYTES_MAX, hasNameFrom } from '@sluice/remoting'
 
 /** What must stand in a record's bytes for it to be looked at. */
 const original = Buffer.from(`${names.original}\x01`)
@@ -16,7 +16,7 @@ const SPARE_BYTES = 1024 * 1024
  */
 export const recordsOf = (batch: Batch, store: Buffer, gateway: Gateway): readonly Buffer[] => {
   const { bytes } = batch
-  if (bytes && !bytes.some((record) => record.includes(original) || record.includes(more))) return bytes
+  if (bytes && !bytes.some(saysMore)) return bytes
   return Array.from(batch, (delivered) => {
     const { message } = delivered
     for (const field of losses(message, 'remoting')) gateway.lost(message.via ?? 'remoting', 'remoting', field)
@@ -24,6 +24,10 @@ export const recordsOf = (batch: Batch, store: Buffer, gateway: Gateway): readon
     return message.record ?? recordWith(delivered, message.body, store)
   })
 }
+
+/** Names of ours begin with an x; other names seldom do. */
+const saysMore = (record: Buffer): boolean =>
+  hasNameFrom(record, 0x78) && (record.includes(original) || record.includes(more))
 
 const inflated = (delivered: Delivered, store: Buffer, gateway: Gateway): Buffer => {
   const { message } = delivered
