@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type Broker, openBroker } from '@sluice/broker'
-import type { CommandOf, Context, Kind, ReplyTo } from '@sluice/core'
+import type { CommandOf, Kind, ReplyTo } from '@sluice/core'
+import { context } from './context.ts'
 
 /** A broker alone in this process, for loads that ask what many of something cost it. */
 export interface Lone {
@@ -11,23 +12,6 @@ export interface Lone {
   publish(topic: string, path?: string): Promise<ReplyTo<'publish'>>
   /** Closes it and prints the sample. */
   end(sample: Readonly<Record<string, number>>): Promise<never>
-}
-
-const principal = { name: 'b', tenant: '', super: true }
-const context: Context = {
-  session: {
-    id: 'bench/1',
-    client: 'bench',
-    principal,
-    protocol: 'bench',
-    language: 'js',
-    version: 1,
-    remoteAddress: '127.0.0.1:1',
-    localAddress: '127.0.0.1:2',
-    notify: async () => undefined,
-  },
-  principal,
-  deadline: Number.MAX_SAFE_INTEGER,
 }
 
 export const lone = async (): Promise<Lone> => {

@@ -1,5 +1,6 @@
 import type { Message } from '@sluice/core'
 import { deliverAtOf, editProperties, PropertyView, type StoredRecord, system, viewRecord } from '@sluice/remoting'
+import { Alarm } from './alarm.ts'
 import type { Core } from './core.ts'
 import { writeDelayDone } from './events.ts'
 import { again, appendTo } from './publish.ts'
@@ -12,36 +13,25 @@ const relative: ReadonlySet<string> = new Set([system.delayLevel, system.delaySe
 /** Moves delayed records to their queues when their time has come. */
 export class Timers {
   readonly #core: Core
-  #cancel: (() => void) | undefined
-  #at = Number.POSITIVE_INFINITY
-  #running: Promise<void> | undefined
-  #closed = false
+  readonly #alarm: Alarm
 
   constructor(core: Core) {
     this.#core = core
+    this.#alarm = new Alarm(
+      core,
+      'timers',
+      () => core.state.firstDelayed?.at,
+      () => this.#run(),
+    )
   }
 
   /** To be called when a record was delayed, and once after recovery. */
   schedule(): void {
-    const first = this.#core.state.firstDelayed
-    if (!first || this.#closed || this.#running || first.at >= this.#at) return
-    this.#cancel?.()
-    this.#at = first.at
-    this.#cancel = this.#core.wheel.at(first.at, () => {
-      this.#at = Number.POSITIVE_INFINITY
-      this.#running = this.#run()
-        .catch((error) => this.#core.lines.error('timers', { error: String(error) }))
-        .finally(() => {
-          this.#running = undefined
-          if (!this.#core.log.fault) this.schedule()
-        })
-    })
+    this.#alarm.schedule()
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#cancel?.()
-    await this.#running
+  close(): Promise<void> {
+    return this.#alarm.close()
   }
 
   async #run(): Promise<void> {

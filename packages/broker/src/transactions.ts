@@ -1,5 +1,6 @@
 import { type CommandOf, type Context, type Delivered, Fault, type Ms, type Replies, type Signal } from '@sluice/core'
 import { editProperties, type StoredRecord, sysFlag, system, viewRecord } from '@sluice/remoting'
+import { Alarm } from './alarm.ts'
 import { emptyBatch, RecordBatch } from './batch.ts'
 import type { Core } from './core.ts'
 import { writeHalfChecked, writeHalfDone } from './events.ts'
@@ -41,37 +42,26 @@ export class Transactions {
   readonly #members: Members
   /** Pops that wait for halves, by topic and group. */
   readonly #waiting = new Map<string, Set<Waiter>>()
-  #cancel: (() => void) | undefined
-  #at = Number.POSITIVE_INFINITY
-  #running: Promise<void> | undefined
-  #closed = false
+  readonly #alarm: Alarm
 
   constructor(core: Core, members: Members) {
     this.#core = core
     this.#members = members
+    this.#alarm = new Alarm(
+      core,
+      'transactions',
+      () => core.state.halves.first?.checkAt,
+      () => this.#run(),
+    )
   }
 
   /** To be called when a half was stored, and once after recovery. */
   schedule(): void {
-    const { first } = this.#core.state.halves
-    if (!first || this.#closed || this.#running || first.checkAt >= this.#at) return
-    this.#cancel?.()
-    this.#at = first.checkAt
-    this.#cancel = this.#core.wheel.at(first.checkAt, () => {
-      this.#at = Number.POSITIVE_INFINITY
-      this.#running = this.#run()
-        .catch((error) => this.#core.lines.error('transactions', { error: String(error) }))
-        .finally(() => {
-          this.#running = undefined
-          if (!this.#core.log.fault) this.schedule()
-        })
-    })
+    this.#alarm.schedule()
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#cancel?.()
-    await this.#running
+  close(): Promise<void> {
+    return this.#alarm.close()
   }
 
   /**
@@ -163,7 +153,7 @@ export class Transactions {
 
   async #run(): Promise<void> {
     const { state, clock, log } = this.#core
-    for (let left = RUN; left > 0 && !log.fault && !this.#closed; left--) {
+    for (let left = RUN; left > 0 && !log.fault && !this.#alarm.isClosed; left--) {
       const { first } = state.halves
       if (!first || first.checkAt > clock.now()) return
       await this.#check(first)

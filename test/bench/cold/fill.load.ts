@@ -1,5 +1,6 @@
 import { openBroker } from '@sluice/broker'
-import type { CommandOf, Context, ReplyTo } from '@sluice/core'
+import type { CommandOf, ReplyTo } from '@sluice/core'
+import { context } from '../context.ts'
 
 /** Fills the log of a data directory with one topic, by the broker itself, and closes it. */
 interface Options {
@@ -13,23 +14,6 @@ interface Options {
 
 const { dir, node, topic, queues, bytes, bodyBytes } = JSON.parse(process.argv[2]!) as Options
 const BATCH = 256
-
-const principal = { name: 'b', tenant: '', super: true }
-const context: Context = {
-  session: {
-    id: 'fill/1',
-    client: 'fill',
-    principal,
-    protocol: 'bench',
-    language: 'js',
-    version: 1,
-    remoteAddress: '127.0.0.1:1',
-    localAddress: '127.0.0.1:2',
-    notify: async () => undefined,
-  },
-  principal,
-  deadline: Number.MAX_SAFE_INTEGER,
-}
 
 const broker = await openBroker({ dir, node, flush: 'async', defaultQueues: queues })
 const body = Buffer.alloc(bodyBytes, 'sluice ')
