@@ -3,7 +3,7 @@ import {
   type Draft,
   deliverAtOf,
   draftRecord,
-  offsetMsgId,
+  offsetMsgIdIn,
   PropertyView,
   type StoredRecord,
   system,
@@ -45,8 +45,7 @@ export interface AppendMore {
   readonly group?: string
 }
 
-const idOf = ({ id }: Facts, core: Core, place: number): string =>
-  id ?? offsetMsgId(core.settings.storeHost.bytes, place)
+const idOf = ({ id }: Facts, core: Core, place: number): string => id ?? offsetMsgIdIn(core.settings.storeHost, place)
 
 const write = (core: Core, draft: Draft, queue: number, offset: number, more: AppendMore): number => {
   const { log } = core

@@ -11,6 +11,7 @@ import {
   hasNameFrom,
   isRecord,
   offsetMsgId,
+  offsetMsgIdIn,
   parseOffsetMsgId,
   type StoredRecord,
   splitRecords,
@@ -248,6 +249,17 @@ describe('host', () => {
     }
     expect(formatHost(parseHost('[::ffff:1.2.3.4]:5')!.bytes, 0, true)).toBe('[::ffff:102:304]:5')
     for (const text of ['box', 'box:80', '1.2.3:4', '1.2.3.4:99999', '']) expect(parseHost(text)).toBeUndefined()
+  })
+
+  it('makes ids of one store as of any', () => {
+    const place = fc.oneof(fc.nat(200_000), fc.nat(2 ** 31), fc.integer({ min: 2 ** 40, max: 2 ** 52 }))
+    const stores = [store, parseHost('[2001:db8::1]:9')!, parseHost('10.1.2.4:1')!]
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.constantFrom(...stores), place), { maxLength: 6 }), (list) => {
+        for (const [host, at] of list) expect(offsetMsgIdIn(host, at)).toBe(offsetMsgId(host.bytes, at))
+      }),
+      { numRuns: 2_000 },
+    )
   })
 
   it('makes ids that lead back', () => {

@@ -235,6 +235,20 @@ export const offsetMsgId = (store: Buffer, place: Offset): string => {
   return id.toString('hex').toUpperCase()
 }
 
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).toUpperCase().padStart(2, '0'))
+const PAGE = 65_536
+/** All but the last four digits of the ids of a page of places. */
+const lately = { store: undefined as Host | undefined, page: -1, digits: '' }
+
+/** {@link offsetMsgId} of a store that stays: ids of places near each other have all but four digits in common. */
+export const offsetMsgIdIn = (store: Host, place: Offset): string => {
+  const page = Math.floor(place / PAGE)
+  if (lately.store !== store || lately.page !== page)
+    Object.assign(lately, { store, page, digits: offsetMsgId(store.bytes, page * PAGE).slice(0, -4) })
+  const low = place - page * PAGE
+  return lately.digits + hex[low >> 8]! + hex[low & 0xff]!
+}
+
 /** Undefined: not an id of this kind. */
 export const parseOffsetMsgId = (id: string): { readonly host: string; readonly place: Offset } | undefined => {
   if (!/^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{56})$/.test(id)) return undefined
@@ -429,6 +443,9 @@ class Fresh extends View {
 
   override get topic(): string {
     return this.#message.topic
+  }
+  override get body(): Buffer {
+    return this.#message.body
   }
   override get id(): string {
     return this.#message.id ?? this.offsetMsgId
