@@ -8,7 +8,6 @@ import { deliverAtOf, editProperties, PropertyView, propertyText, scanProperties
 import {
   encodeRecord,
   freshRecord,
-  hasNameFrom,
   isRecord,
   offsetMsgId,
   offsetMsgIdIn,
@@ -17,6 +16,7 @@ import {
   splitRecords,
   viewRecord,
 } from './record.ts'
+import { hasNameFrom } from './recordNames.ts'
 
 const numRuns = Number(process.env.SLUICE_RUNS ?? 10_000)
 const store = parseHost('10.1.2.3:10911')!

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import { type EpochMs, Fault, type Message, names, type Offset, type Queue, type StoredMessage } from '@sluice/core'
 import { formatHost, type Host, knownHost, noHost } from './host.ts'
 import { type Getters, saidOf } from './packed.ts'
-import { checkPropertyBytes, ENTRY_END, isSayable, PropertyView, propertyText } from './properties.ts'
+import { checkPropertyBytes, isSayable, PropertyView, propertyText } from './properties.ts'
 
 /**
  * The stored message record, which is also what pull, pop, view and query answer with:
@@ -207,24 +207,6 @@ export const splitRecords = (bytes: Buffer): Buffer[] => {
     from += size
   }
   return records
-}
-
-/** Whether the name of one of a record's properties begins with this byte. Most names and all values are not looked at. */
-export const hasNameFrom = (record: Buffer, first: number): boolean => {
-  const flags = record.readInt32BE(recordAt.sysFlag)
-  const hosts = (flags & sysFlag.bornV6 ? 20 : 8) + (flags & sysFlag.storeV6 ? 20 : 8)
-  const bodyFrom = BORN_HOST + hosts + 24
-  const bodyTo = bodyFrom + record.readInt32BE(bodyFrom - 4)
-  const long = record.readUInt32BE(recordAt.magic) === MAGIC_V2
-  let at = bodyTo + (long ? 2 + record.readUInt16BE(bodyTo) : 1 + record.readUInt8(bodyTo))
-  const end = at + 2 + record.readUInt16BE(at)
-  let before: number | undefined = ENTRY_END
-  for (at += 2; at < end; at++) {
-    const byte = record[at]
-    if (before === ENTRY_END && byte === first) return true
-    before = byte
-  }
-  return false
 }
 
 /** Upper-case hex of the store's address and the place: 32 digits, with IPv6 56. */
