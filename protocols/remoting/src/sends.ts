@@ -6,6 +6,7 @@ import {
   type Ms,
   type Queue,
   type Replies,
+  type Session,
   type Stored,
 } from '@sluice/core'
 import { type Frame, isOneway, request } from '@sluice/remoting'
@@ -45,6 +46,8 @@ interface Read {
 }
 
 export interface SendHost extends Pick<PullHost, 'desk' | 'enter' | 'answer' | 'refuse'> {
+  /** Whose requests come now. */
+  readonly session: Session | undefined
   /** Answers that are encoded already. */
   tell(encoded: Buffer): void
 }
@@ -105,9 +108,11 @@ export class Sends {
     for (const run of read.runs.values()) void this.#store(read, run).then(run.resolve)
   }
 
-  /** Of a read there is one: its requests come from one session, and at one time. */
+  /** Of a read there is one: its requests come at one time, and from one session unless that has just changed. */
   #contextOf(frame: Frame): Context | Promise<Context> {
-    return this.#read && !frame.ext.AccessKey ? this.#read.context : this.#host.enter(frame, this.#patience)
+    const known = this.#read?.context
+    const same = known !== undefined && known.session === this.#host.session && !frame.ext.AccessKey
+    return same ? known : this.#host.enter(frame, this.#patience)
   }
 
   #toSend(frame: Frame, { session }: Context): Send {
@@ -158,15 +163,18 @@ export class Sends {
     const { desk } = this.#host
     const found = desk.topics.get(topic, context)
     const numbered = found instanceof Promise ? await found : found
-    for (let at = 0; at < frames.length; at++) {
-      const one = stored[at] as Stored | Fault
-      const frame = frames[at] as Frame
-      if (Fault.is(one)) this.#host.refuse(frame, one)
-      else if (!isPlain(frame, one) || !this.#add(frame, one, numbered)) {
-        this.#host.answer(frame, answerOf(topic, [one], numbered, desk))
-      }
+    try {
+      for (let at = 0; at < frames.length; at++)
+        this.#tellOne(topic, frames[at] as Frame, stored[at] as Stored | Fault, numbered)
+    } finally {
+      this.#take()
     }
-    this.#take()
+  }
+
+  #tellOne(topic: string, frame: Frame, stored: Stored | Fault, numbered: Numbered): void {
+    if (Fault.is(stored)) this.#host.refuse(frame, stored)
+    else if (!isPlain(frame, stored) || !this.#add(frame, stored, numbered))
+      this.#host.answer(frame, answerOf(topic, [stored], numbered, this.#host.desk))
   }
 
   #add({ opaque }: Frame, stored: Stored, numbered: Numbered): boolean {
