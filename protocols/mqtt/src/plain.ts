@@ -119,13 +119,36 @@ const isEmpty = (properties: object | undefined): boolean => {
   return true
 }
 
+/** Above it a call out is worth what it costs. */
+const LOOP_BYTES_MAX = 48
+
+/** @returns behind them */
+const put = (some: Buffer, bytes: Buffer, at: number): number => {
+  if (some.length > LOOP_BYTES_MAX) return at + some.copy(bytes, at)
+  for (let from = 0; from < some.length; from++) bytes[at++] = some[from]!
+  return at
+}
+
+/** Messages of one topic leave one behind the other. */
+let written = { topic: '', bytes: Buffer.alloc(2) }
+
+/** u16 length · text */
+const bytesOf = (topic: string): Buffer => {
+  if (topic === written.topic) return written.bytes
+  const length = Buffer.byteLength(topic)
+  const bytes = Buffer.allocUnsafeSlow(2 + length)
+  bytes.write(topic, bytes.writeUInt16BE(length))
+  written = { topic, bytes }
+  return bytes
+}
+
 const writePublish = (
   { topic, payload, qos, dup, retain, messageId = 0 }: Publish,
   version: Version,
   copyMax: number,
 ): readonly Buffer[] => {
-  const topicBytes = Buffer.byteLength(topic)
-  const rest = 2 + topicBytes + (qos > 0 ? 2 : 0) + (version === 5 ? 1 : 0)
+  const name = bytesOf(topic)
+  const rest = name.length + (qos > 0 ? 2 : 0) + (version === 5 ? 1 : 0)
   const remaining = rest + payload.length
   const lengthBytes = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4
   const copied = payload.length <= copyMax
@@ -133,9 +156,11 @@ const writePublish = (
   bytes[0] = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
   let at = 1
   for (let left = remaining; at <= lengthBytes; left >>= 7) bytes[at++] = left > 127 ? (left & 0x7f) | 0x80 : left
-  at = bytes.writeUInt16BE(topicBytes, at)
-  at += bytes.write(topic, at)
-  if (qos > 0) at = bytes.writeUInt16BE(messageId, at)
+  at = put(name, bytes, at)
+  if (qos > 0) {
+    bytes[at++] = messageId >> 8
+    bytes[at++] = messageId & 0xff
+  }
   if (version === 5) bytes[at++] = 0
   if (!copied) return [bytes, payload]
   payload.copy(bytes, at)

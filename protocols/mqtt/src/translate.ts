@@ -142,7 +142,7 @@ export const toPublish = (
   const publish: Writable<Publish> = {
     cmd: 'publish',
     topic,
-    payload: inflate(message).body,
+    payload: message.encoding === undefined ? message.body : inflate(message).body,
     qos,
     dup: qos > 0 && attempt > 1,
     retain: delivered.retained === true || (message.retain === true && notes.some(({ rap }) => rap)),
