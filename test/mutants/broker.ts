@@ -262,8 +262,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'what a share gave out stays in it',
     file: `${source}/inboxReplay.ts`,
-    from: 'from === events.FROM_OWN ? inbox : share',
-    to: 'from === events.FROM_OWN ? inbox : undefined',
+    from: 'from === inboxEvents.FROM_OWN ? inbox : share',
+    to: 'from === inboxEvents.FROM_OWN ? inbox : undefined',
     ...campaign,
   },
   {

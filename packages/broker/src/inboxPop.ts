@@ -3,6 +3,7 @@ import type { StoredRecord } from '@sluice/remoting'
 import { emptyBatch, ViewBatch } from './batch.ts'
 import type { Core } from './core.ts'
 import { staleEpoch } from './errors.ts'
+import { inboxOf } from './inboxCommands.ts'
 import {
   FROM_OWN,
   FROM_RETAINED,
@@ -11,8 +12,7 @@ import {
   writeShareSettled,
   writeSlotsSettled,
   writeTaken,
-} from './events.ts'
-import { inboxOf } from './inboxCommands.ts'
+} from './inboxEvents.ts'
 import type { InboxState, ShareState, SlotState } from './inboxes.ts'
 import type { Place } from './park.ts'
 import type { Pointer } from './pointers.ts'

@@ -1,6 +1,7 @@
 import { bindingKey } from './bindings.ts'
 import type { BytesReader } from './bytes.ts'
 import * as events from './events.ts'
+import * as inboxEvents from './inboxEvents.ts'
 import type { InboxState, Line } from './inboxes.ts'
 import { bind, bindShare, endInbox, endShare, giveToShare, unbind } from './inboxState.ts'
 import type { State } from './state.ts'
@@ -9,17 +10,17 @@ import type { State } from './state.ts'
 export const replayInbox = (state: State, kind: number, body: BytesReader): void => {
   switch (kind) {
     case events.INBOX_OPENED:
-      return opened(state, events.readOpened(body))
+      return opened(state, inboxEvents.readOpened(body))
     case events.INBOX_BOUND:
-      return bound(state, events.readBound(body))
+      return bound(state, inboxEvents.readBound(body))
     case events.INBOX_LEFT:
-      return left(state, events.readLeft(body))
+      return left(state, inboxEvents.readLeft(body))
     case events.INBOX_TAKEN:
-      return taken(state, events.readTaken(body))
+      return taken(state, inboxEvents.readTaken(body))
     case events.INBOX_SETTLED:
-      return settled(state, events.readSlotsSettled(body))
+      return settled(state, inboxEvents.readSlotsSettled(body))
     case events.SHARE_SETTLED: {
-      const { share, pattern, places } = events.readShareSettled(body)
+      const { share, pattern, places } = inboxEvents.readShareSettled(body)
       const line = state.shares.get(bindingKey(pattern, share))
       if (line && state.applies(line)) for (const place of places) line.remove(place)
       return
@@ -49,7 +50,7 @@ export const replayInbox = (state: State, kind: number, body: BytesReader): void
   }
 }
 
-const opened = (state: State, event: events.Opened): void => {
+const opened = (state: State, event: inboxEvents.Opened): void => {
   state.epoch = Math.max(state.epoch, event.epoch)
   willGone(state, event.inbox)
   const before = state.inboxes.get(event.inbox)
@@ -75,7 +76,7 @@ const willGone = (state: State, name: string): void => {
   if (will && state.applies(will)) state.wills.delete(name)
 }
 
-const bound = (state: State, { inbox: name, add, remove }: events.BoundEvent): void => {
+const bound = (state: State, { inbox: name, add, remove }: inboxEvents.BoundEvent): void => {
   const inbox = state.inboxes.get(name)
   if (!inbox) {
     for (const binding of add) if (binding.share !== undefined) bindShare(state, binding)
@@ -86,7 +87,7 @@ const bound = (state: State, { inbox: name, add, remove }: events.BoundEvent): v
   for (const binding of add) bind(state, inbox, binding)
 }
 
-const left = (state: State, { inbox: name, at, expiry, willAfter }: events.Left): void => {
+const left = (state: State, { inbox: name, at, expiry, willAfter }: inboxEvents.Left): void => {
   const inbox = knownInbox(state, name)
   if (!inbox) return
   inbox.will = willAfter < 0 ? undefined : inbox.will && { ...inbox.will, after: willAfter }
@@ -99,27 +100,27 @@ const left = (state: State, { inbox: name, at, expiry, willAfter }: events.Left)
   endInbox(state, inbox, at)
 }
 
-const taken = (state: State, { inbox: name, shares, items }: events.Taken): void => {
+const taken = (state: State, { inbox: name, shares, items }: inboxEvents.Taken): void => {
   const inbox = knownInbox(state, name)
   if (!inbox) return
   for (const { slot, place, size, attempt, from, notes } of items) {
-    if (from === events.FROM_SLOTS) {
+    if (from === inboxEvents.FROM_SLOTS) {
       const known = inbox.slots.get(slot)
       if (known) known.attempt = attempt
       continue
     }
-    if (from === events.FROM_RETAINED) inbox.nextRetained()
+    if (from === inboxEvents.FROM_RETAINED) inbox.nextRetained()
     const named = from >= 0 ? shares[from] : undefined
     const share = named && state.shares.get(bindingKey(named.pattern, named.share))
-    const line: Line | undefined = from === events.FROM_OWN ? inbox : share
+    const line: Line | undefined = from === inboxEvents.FROM_OWN ? inbox : share
     if (line && state.applies(line)) line.remove(place)
     if (slot === 0) continue
-    const retained = from === events.FROM_RETAINED
+    const retained = from === inboxEvents.FROM_RETAINED
     inbox.setSlot({ slot, place, size, notes, attempt, received: false, retained, share })
   }
 }
 
-const settled = (state: State, { inbox: name, way, how, slots }: events.SlotsSettled): void => {
+const settled = (state: State, { inbox: name, way, how, slots }: inboxEvents.SlotsSettled): void => {
   const inbox = knownInbox(state, name)
   if (!inbox) return
   for (const slot of slots) {
@@ -128,7 +129,7 @@ const settled = (state: State, { inbox: name, way, how, slots }: events.SlotsSet
   }
 }
 
-const settleSlot = (state: State, inbox: InboxState, number: number, how: events.SlotsSettled['how']): void => {
+const settleSlot = (state: State, inbox: InboxState, number: number, how: inboxEvents.SlotsSettled['how']): void => {
   const slot = inbox.slots.get(number)
   if (!slot) return
   if (how === 'received') {

@@ -1,7 +1,7 @@
 import { type EpochMs, type Message, type Ms, names } from '@sluice/core'
 import { editProperties, encodeRecord, type StoredRecord, viewRecord } from '@sluice/remoting'
 import type { Core } from './core.ts'
-import { writeWillDone } from './events.ts'
+import { writeWillDone } from './inboxEvents.ts'
 import type { InboxState, Will } from './inboxes.ts'
 import { again, checkMessage, publishOne } from './publish.ts'
 import { checkTopicName } from './topics.ts'
