@@ -1,8 +1,7 @@
 import { type Binding, checkPattern, type EpochMs } from '@sluice/core'
 import { bindingKey, boundOf } from './bindings.ts'
 import { InboxState, type SlotState } from './inboxes.ts'
-import type { Pointer } from './pointers.ts'
-import type { State } from './state.ts'
+import type { Pointed, State } from './state.ts'
 
 /** Changes of inboxes that serving and recovery share. */
 
@@ -14,6 +13,11 @@ const matcher = (pattern: string): ((full: string) => boolean) => {
       levels.findIndex((level) => level === '+' || level === '#'),
     )
     .join('/')
+  // Of all below a topic, which is what most ask for, the beginning says it.
+  if (literal !== '' && levels.at(-1) === '#' && !levels.includes('+')) {
+    const below = `${literal}/`
+    return (full) => full.startsWith(below) || full === literal
+  }
   return (full) => {
     if (!full.startsWith(literal)) return false
     const at = full.split('/')
@@ -27,20 +31,17 @@ const matcher = (pattern: string): ((full: string) => boolean) => {
   }
 }
 
-/** Retained messages that a pattern matches, in the order they were stored. */
-export const retainedFor = (state: State, pattern: string, note: string | undefined): Pointer[] => {
+/** Retained messages that a pattern matches, in the order they were stored: where they stand in the state, no copies. */
+export const retainedFor = (state: State, pattern: string): readonly Pointed[] => {
   checkPattern(pattern)
-  const notes = note === undefined ? undefined : [note]
-  const pointers: Pointer[] = []
-  const add = ({ place, size }: { place: number; size: number }) => void pointers.push({ place, size, notes })
   if (!/[+#]/.test(pattern)) {
     const one = state.retained.get(pattern)
-    if (one) add(one)
-    return pointers
+    return one ? [one] : []
   }
   const matches = matcher(pattern)
-  for (const [full, one] of state.retained) if (matches(full)) add(one)
-  return pointers.sort((a, b) => a.place - b.place)
+  const found: Pointed[] = []
+  for (const [full, one] of state.retained) if (matches(full)) found.push(one)
+  return found.sort((a, b) => a.place - b.place)
 }
 
 /** @returns whether it had a binding of this pattern and share before */
@@ -60,7 +61,7 @@ export const bind = (state: State, inbox: InboxState, binding: Binding): boolean
   state.bindings.add(bound)
   inbox.setBinding(bound)
   if (binding.retained === 'send' || (binding.retained === 'ifNew' && !before))
-    inbox.addRetained(retainedFor(state, binding.pattern, binding.note))
+    inbox.replayRetained(retainedFor(state, binding.pattern), binding.note)
   return before !== undefined
 }
 

@@ -280,6 +280,14 @@ export class InboxState extends Line {
   get hasRetained(): boolean {
     return this.#seldom !== undefined && this.#seldom.retained.length > 0
   }
+  replayRetained(
+    pointers: readonly { readonly place: number; readonly size: number }[],
+    note: string | undefined,
+  ): void {
+    if (pointers.length === 0) return
+    const notes = note === undefined ? undefined : [note]
+    for (const { place, size } of pointers) this.seldom.retained.push(place, size, notes)
+  }
   addRetained(pointers: readonly Pointer[]): void {
     for (const { place, size, notes } of pointers) this.seldom.retained.push(place, size, notes)
   }

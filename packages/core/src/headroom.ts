@@ -1,3 +1,4 @@
+import { PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 import type { Clock } from './clock.ts'
 import type { Ms } from './model.ts'
@@ -7,8 +8,6 @@ const HEADROOM = 96 * 1024 * 1024
 /** Where each half of the young generation ends. V8 has a look at the machine, and may say 64 MiB. */
 const YOUNG = 16 * 1024 * 1024
 const LOOK_MS: Ms = 10_000
-/** By then it has seen the start. */
-const FIRST_LOOK_MS: Ms = 1_000
 
 /** How much of its size a heap grows by before it is marked again, in percent; 0: as the engine sees fit. */
 export const growthOf = (heapBytes: number): number =>
@@ -20,6 +19,19 @@ export const youngGrowthOf = (youngBytes: number): number => (youngBytes >= 2 * 
 const youngBytes = (): number =>
   getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_size ?? 0
 
+/** Looks at the young generation after each collection, which is when it grows, until it is as large as it is to be. */
+const boundYoung = (): (() => void) => {
+  const look = () => {
+    const growth = youngGrowthOf(youngBytes())
+    setFlagsFromString(`--semi-space-growth-factor=${growth}`)
+    if (growth === 1) observer.disconnect()
+  }
+  const observer = new PerformanceObserver(look)
+  observer.observe({ entryTypes: ['gc'] })
+  look()
+  return () => observer.disconnect()
+}
+
 /**
  * For a process that is ours alone. V8 starts to mark a small heap again after it grew by 8 MiB, buffers among them: of a
  * gateway under load that is ten times a second for the bytes that it reads, a quarter of its time and 20 ms in which
@@ -29,15 +41,12 @@ const youngBytes = (): number =>
  * @returns ends it
  */
 export const keepHeadroom = (clock: Clock): (() => void) => {
-  const look = () => {
-    setFlagsFromString(`--heap-growing-percent=${growthOf(process.memoryUsage().heapUsed)}`)
-    setFlagsFromString(`--semi-space-growth-factor=${youngGrowthOf(youngBytes())}`)
-  }
+  const look = () => setFlagsFromString(`--heap-growing-percent=${growthOf(process.memoryUsage().heapUsed)}`)
   look()
-  const first = clock.after(FIRST_LOOK_MS, look)
   const stop = clock.every(LOOK_MS, look)
+  const letGo = boundYoung()
   return () => {
-    first()
+    letGo()
     stop()
   }
 }
