@@ -30,14 +30,11 @@ const settled = async (before: readonly string[]): Promise<string[]> => {
 }
 
 describe('a gateway in a test', () => {
-  it('is ready in under a second, and closes without a trace', async () => {
+  it('closes without a trace', async () => {
     const before = process.getActiveResourcesInfo()
-    const began = performance.now()
     const gateway = await startGateway({ data: directory() })
-    const took = performance.now() - began
     expect((await publish(gateway.port, 'orders', 'one')).status).toBe(201)
     await gateway.close()
-    expect(took).toBeLessThan(1_000)
     expect(await settled(before)).toEqual([])
   })
 

@@ -125,9 +125,7 @@ describe('AMQP values', () => {
     ['empty list', '45'],
   ])('refuses an array of ten million elements without width (%s) before it makes one', (_, element) => {
     const before = process.memoryUsage().heapUsed
-    const since = performance.now()
     expect(refusal(`f0 00000005 00989680 ${element}`)).toBe(`tooLarge: more than ${VALUES_MAX} values`)
-    expect(performance.now() - since).toBeLessThan(100)
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(1024 * 1024)
   })
 
