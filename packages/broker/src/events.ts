@@ -194,7 +194,7 @@ export const readHalfChecked = (body: BytesReader): HalfChecked => ({
   checkAt: body.number(),
 })
 
-export const putStored = (writer: BytesWriter, { id, queue, offset, place, half, recallHandle }: Stored): BytesWriter =>
+const putStored = (writer: BytesWriter, { id, queue, offset, place, half, recallHandle }: Stored): BytesWriter =>
   writer
     .text(id)
     .text(queue.topic)
@@ -203,7 +203,7 @@ export const putStored = (writer: BytesWriter, { id, queue, offset, place, half,
     .number(place)
     .maybe(half?.group)
     .maybe(recallHandle)
-export const takeStored = (body: BytesReader, node: string): Stored => {
+const takeStored = (body: BytesReader, node: string): Stored => {
   const id = body.text()
   const topic = body.text()
   const queue = { topic, node, index: body.number() }
@@ -221,34 +221,36 @@ export const takeStored = (body: BytesReader, node: string): Stored => {
   }
 }
 
+export const putAnswer = (writer: BytesWriter, stored: readonly Stored[]): BytesWriter => {
+  writer.number(stored.length)
+  for (const one of stored) putStored(writer, one)
+  return writer
+}
+export const takeAnswer = (body: BytesReader, node: string): readonly Stored[] =>
+  body.list(() => takeStored(body, node))
+
 /** The answer to a publish that may be repeated: under a slot of an inbox, or under a key until a time. */
 export interface Incoming {
   readonly inbox: string
   readonly slot: number
   readonly stored: readonly Stored[]
 }
-export const writeIncoming = ({ inbox, slot, stored }: Incoming): Buffer => {
-  const writer = begin(INCOMING).text(inbox).number(slot).number(stored.length)
-  for (const one of stored) putStored(writer, one)
-  return writer.done()
-}
+export const writeIncoming = ({ inbox, slot, stored }: Incoming): Buffer =>
+  putAnswer(begin(INCOMING).text(inbox).number(slot), stored).done()
 export const readIncoming = (body: BytesReader, node: string): Incoming => ({
   inbox: body.text(),
   slot: body.number(),
-  stored: body.list(() => takeStored(body, node)),
+  stored: takeAnswer(body, node),
 })
 export interface OnceKept {
   readonly key: string
   readonly until: EpochMs
   readonly stored: readonly Stored[]
 }
-export const writeOnce = ({ key, until, stored }: OnceKept): Buffer => {
-  const writer = begin(ONCE).text(key).number(until).number(stored.length)
-  for (const one of stored) putStored(writer, one)
-  return writer.done()
-}
+export const writeOnce = ({ key, until, stored }: OnceKept): Buffer =>
+  putAnswer(begin(ONCE).text(key).number(until), stored).done()
 export const readOnce = (body: BytesReader, node: string): OnceKept => ({
   key: body.text(),
   until: body.number(),
-  stored: body.list(() => takeStored(body, node)),
+  stored: takeAnswer(body, node),
 })

@@ -1,8 +1,8 @@
-import type { Binding, GroupSpec, Stored, TopicSpec } from '@sluice/core'
+import type { Binding, GroupSpec, TopicSpec } from '@sluice/core'
 import { bindingKey } from './bindings.ts'
 import type { BytesReader, BytesWriter } from './bytes.ts'
 import type { Cursor } from './cursor.ts'
-import { putStored, takeStored } from './events.ts'
+import { putAnswer, takeAnswer } from './events.ts'
 import type { GroupState } from './groups.ts'
 import type { HalfState } from './halves.ts'
 import { putNotes, readNotes } from './inboxEvents.ts'
@@ -130,16 +130,11 @@ export const takeRetained = (reader: BytesReader, state: State): void => {
   state.retained.set(reader.text(), { place: reader.number(), size: reader.number() })
 }
 
-export const putOnce = (writer: BytesWriter, [key, { until, stored }]: readonly [string, Kept]): void =>
+export const putOnce = (writer: BytesWriter, [key, { until, stored }]: readonly [string, Kept]): void => {
   putAnswer(writer.text(key).number(until), stored)
+}
 export const takeOnce = (reader: BytesReader, state: State): void =>
   state.keep(reader.text(), reader.number(), { stored: takeAnswer(reader, state.node) })
-
-const putAnswer = (writer: BytesWriter, stored: readonly Stored[]): void => {
-  writer.number(stored.length)
-  for (const one of stored) putStored(writer, one)
-}
-const takeAnswer = (reader: BytesReader, node: string): readonly Stored[] => reader.list(() => takeStored(reader, node))
 
 export const putWill = (
   writer: BytesWriter,
