@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Bench, bodies, message } from '../test/support.ts'
 import { type FileLayer, type OpenFile, realFiles } from './files.ts'
+import { SHARE } from './pace.ts'
 
 const SEGMENT = /\d{20}$/
 
@@ -117,5 +118,23 @@ describe('cold reads', () => {
     files.gate = async () => undefined
     open()
     expect((await cold).delivered).toHaveLength(32)
+  })
+
+  it('leave a turn of the loop between two shares, also of what needs no file', async () => {
+    let turns = 0
+    let watching = setImmediate(function next() {
+      turns++
+      watching = setImmediate(next)
+    })
+    const inTurn = new Map<number, number>()
+    const take = async (index: number): Promise<void> => {
+      const { delivered } = await read(index, 0, 32)
+      const bytes = delivered.reduce((sum, { message }) => sum + message.body.length, 0)
+      inTurn.set(turns, (inTurn.get(turns) ?? 0) + bytes)
+    }
+    await Promise.all(Array.from({ length: 40 }, (_, at) => take(at % QUEUES)))
+    clearImmediate(watching)
+    expect([...inTurn.values()].reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(10 * SHARE)
+    expect(Math.max(...inTurn.values())).toBeLessThanOrEqual(SHARE)
   })
 })

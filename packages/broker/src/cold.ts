@@ -2,6 +2,7 @@ import { Fault, type Log as Lines } from '@sluice/core'
 import type { Counters } from './core.ts'
 import { HEADER, openEntry } from './entry.ts'
 import type { Log } from './log.ts'
+import { Pace, SHARE } from './pace.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed } from './state.ts'
 
@@ -11,13 +12,6 @@ const GAP_MAX = 64 * 1024
 const WINDOW = 1024 * 1024
 
 const nothing = Buffer.alloc(0)
-
-/** Bytes after which those who read rest. */
-const SHARE = 96 * 1024
-/** So many that wait are no longer to be kept waiting for the disk. */
-const CROWD = 32
-/** Turns of the loop that they rest: a message that is written, made durable and handed on takes about as many. */
-const REST = 6
 
 type Wanted = Pointed & { readonly index: number }
 
@@ -30,30 +24,28 @@ export interface ColdParts {
 
 /**
  * Records that are in the files only. Who reads them is behind and may wait; who writes, and who waits for what is written,
- * may not. So there is one cold read at a time, which leaves the threads of the process to fdatasync, and after a
- * share of bytes a rest. What was read last is kept in memory of its own and serves its neighbours, for those who follow a topic read
+ * may not. So there is one cold read at a time, which leaves the threads of the process to fdatasync, and it keeps a pace that
+ * they do not feel. What was read last is kept in memory of its own and serves its neighbours, for those who follow a topic read
  * all of its queues; what is handed out is a copy, so that this memory is never given away and nothing is made but what is wanted.
  */
 export class ColdReads {
   readonly #parts: ColdParts
+  readonly #pace: Pace
   #last: Promise<unknown> = Promise.resolve()
   #memory: Buffer | undefined
   /** What was read last, and the position of its first byte. */
   #window: Buffer = nothing
   #from = 0
-  #waiting = 0
-  /** Bytes since the last rest. */
-  #read = 0
 
   constructor(parts: ColdParts) {
     this.#parts = parts
+    this.#pace = new Pace(() => parts.log.end)
   }
 
   /** In the order of the pointers; undefined where one cannot be read, which is logged and counted. */
   read(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
-    this.#waiting++
     const reading = this.#last.then(() => this.#readAll(pointers))
-    this.#last = reading.then(this.#rest, this.#rest)
+    this.#last = reading.catch(ignore)
     return reading
   }
 
@@ -62,27 +54,24 @@ export class ColdReads {
     for (let last: unknown; last !== this.#last; ) await (last = this.#last)
   }
 
-  /** What is being written goes first; and what was read has its turns of the loop to be answered and asked for again. */
-  readonly #rest = async (): Promise<void> => {
-    if (this.#read < SHARE) return
-    this.#read = 0
-    if (this.#waiting < CROWD) await this.#parts.log.done().catch(ignore)
-    for (let turns = REST; turns > 0; turns--) await turn()
-  }
-
   async #readAll(pointers: readonly Pointed[]): Promise<(Buffer | undefined)[]> {
-    this.#waiting--
     if (this.#parts.segments.isClosed) throw new Fault('unavailable', 'the broker is closed')
     const order = pointers.map(({ place, size }, index) => ({ place, size, index })).sort((a, b) => a.place - b.place)
     const records: (Buffer | undefined)[] = new Array(pointers.length)
     let total = 0
     for (const { size } of order) total += size
-    this.#read += total
     const copies = new Copies(total)
     for (let from = 0; from < order.length; ) {
-      let to = from + 1
-      while (to < order.length && this.#near(order[from]!, order[to - 1]!, order[to]!)) to++
-      await this.#readRun(order.slice(from, to), records, copies)
+      let to = from
+      let bytes = 0
+      do bytes += order[to++]!.size
+      while (
+        to < order.length &&
+        bytes + order[to]!.size <= SHARE &&
+        this.#near(order[from]!, order[to - 1]!, order[to]!)
+      )
+      const run = order.slice(from, to)
+      await this.#pace.run(bytes, () => this.#readRun(run, records, copies))
       from = to
     }
     return records
@@ -137,7 +126,6 @@ export class ColdReads {
 }
 
 const ignore = () => undefined
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Copies of records in one piece of memory. */
 class Copies {

@@ -1,0 +1,78 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { LATELY, Pace, REST_MAX, SHARE, YIELD } from './pace.ts'
+
+const KiB = 1024
+
+describe('the pace of those who are behind', () => {
+  let now: number
+  let written: number
+  let pauses: number[]
+  let pace: Pace
+
+  beforeEach(() => {
+    now = written = 0
+    pauses = []
+    pace = new Pace(() => written, {
+      now: () => now,
+      pause: async (ms) => {
+        pauses.push(ms)
+        now += ms
+      },
+    })
+  })
+
+  const read = (bytes: number, took: number, writes = 0): Promise<void> =>
+    pace.run(bytes, async () => {
+      now += took
+      written += writes
+    })
+
+  it('is a share and a turn of the loop where nobody writes', async () => {
+    for (let at = 0; at < 80; at++) await read(32 * KiB, 0.2)
+    expect(pauses).toEqual(new Array((80 * 32 * KiB) / SHARE - 1).fill(0))
+  })
+
+  it('is a quarter of the time where somebody writes, share by share', async () => {
+    let most = 0
+    let since = 0
+    for (let at = 0; at < 800; at++) {
+      const before = pauses.length
+      await read(32 * KiB, 0.5, 1)
+      since = pauses.length > before ? 32 * KiB : since + 32 * KiB
+      most = Math.max(most, since)
+    }
+    expect(most).toBe(SHARE)
+    expect((800 * 0.5) / now).toBeCloseTo(1 / (1 + YIELD), 1)
+  })
+
+  it('gives way for longer when what is read takes longer, up to a bound', async () => {
+    await read(SHARE, 4, 1)
+    await read(SHARE, 2_000, 1)
+    await read(SHARE, 1, 1)
+    expect(pauses).toEqual([4 * YIELD, REST_MAX])
+  })
+
+  it('does not let one wait who was away for as long', async () => {
+    await read(SHARE, 4, 1)
+    now += 4 * YIELD
+    written++
+    await read(SHARE, 4)
+    expect(pauses).toEqual([0])
+  })
+
+  it('is fast again when nobody has written for a while', async () => {
+    await read(SHARE, 1, 1)
+    await read(SHARE, 1)
+    now += LATELY
+    await read(SHARE, 1)
+    await read(SHARE, 1)
+    expect(pauses).toEqual([YIELD, 0, 0])
+  })
+
+  it('counts what failed', async () => {
+    const failing = () => pace.run(SHARE, () => Promise.reject(new Error('no disk')))
+    await expect(failing()).rejects.toThrow('no disk')
+    await expect(failing()).rejects.toThrow('no disk')
+    expect(pauses).toEqual([0])
+  })
+})
