@@ -18,6 +18,7 @@ import type { Resumption } from './inboxCommands.ts'
 import { Keys } from './keys.ts'
 import { Log } from './log.ts'
 import { LogBroker } from './logBroker.ts'
+import { type Rests, realRests } from './pace.ts'
 import { recover } from './recovery.ts'
 import { defaultRetain, Retention } from './retention.ts'
 import { Segments } from './segments.ts'
@@ -51,6 +52,8 @@ export interface BrokerOptions {
   readonly storeHost?: { readonly address: string; readonly port: number }
   readonly bodyBytes?: number
   readonly bounds?: Partial<Bounds>
+  /** How those rest who read what is in the files only; default: in real time, whatever the clock says. */
+  readonly rests?: Rests
 }
 
 /** What admin pages and metrics show. */
@@ -182,6 +185,7 @@ const open = async (
     lines,
     settings,
     counters,
+    rests: options.rests ?? realRests,
   })
   const retention = new Retention(core, checkpoints, { ...defaultRetain, ...options.retain })
   return new LogBroker(options, core, checkpoints, retention, unlock)

@@ -2,7 +2,7 @@ import { Fault, type Log as Lines } from '@sluice/core'
 import type { Counters } from './core.ts'
 import { HEADER, openEntry } from './entry.ts'
 import type { Log } from './log.ts'
-import { Pace, SHARE } from './pace.ts'
+import { Pace, type Rests, SHARE } from './pace.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed } from './state.ts'
 
@@ -20,6 +20,7 @@ export interface ColdParts {
   readonly segments: Segments
   readonly counters: Counters
   readonly lines: Lines
+  readonly rests: Rests
 }
 
 /**
@@ -39,7 +40,7 @@ export class ColdReads {
 
   constructor(parts: ColdParts) {
     this.#parts = parts
-    this.#pace = new Pace(() => parts.log.end)
+    this.#pace = new Pace(() => parts.log.end, parts.rests)
   }
 
   /** In the order of the pointers; undefined where one cannot be read, which is logged and counted. */

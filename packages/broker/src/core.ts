@@ -4,6 +4,7 @@ import { ColdReads } from './cold.ts'
 import type { GroupState, GroupTopic } from './groups.ts'
 import type { Keys } from './keys.ts'
 import type { Log } from './log.ts'
+import type { Rests } from './pace.ts'
 import { Parking } from './park.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed, State } from './state.ts'
@@ -72,7 +73,9 @@ export class Core {
   readonly #views = new Views()
 
   constructor(
-    parts: Pick<Core, 'state' | 'log' | 'segments' | 'keys' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'>,
+    parts: Pick<Core, 'state' | 'log' | 'segments' | 'keys' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'> & {
+      readonly rests: Rests
+    },
   ) {
     this.state = parts.state
     this.log = parts.log

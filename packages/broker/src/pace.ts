@@ -7,18 +7,17 @@ export const REST_MAX = 50
 /** Who wrote within so many ms, writes. */
 export const LATELY = 1_000
 
-export interface PaceParts {
-  /** Moves whenever something is written. */
-  written(): number
+export interface Rests {
   /** Monotonic, ms. */
   now(): number
   /** Longer than `ms`, or with 0 until the next turn of the loop. */
   pause(ms: number): Promise<void>
 }
 
-const real = {
+/** A share takes less than a millisecond, which no clock of ours tells. */
+export const realRests: Rests = {
   now: () => performance.now(),
-  pause: (ms: number) => new Promise<void>((resolve) => (ms > 0 ? setTimeout(resolve, ms) : setImmediate(resolve))),
+  pause: (ms) => new Promise((resolve) => void (ms > 0 ? setTimeout(resolve, ms) : setImmediate(resolve))),
 }
 
 /**
@@ -27,8 +26,9 @@ const real = {
  * had what they asked for, so that they give way to all that keeps the loop, the core or the disk busy, whatever it is.
  */
 export class Pace {
-  readonly #parts: PaceParts
-  #written: number
+  readonly #written: () => number
+  readonly #rests: Rests
+  #wrote: number
   #wroteAt = Number.NEGATIVE_INFINITY
   /** Of the share that is being read. */
   #bytes = 0
@@ -36,19 +36,21 @@ export class Pace {
   /** No share begins before. */
   #freeAt = 0
 
-  constructor(written: () => number, parts: Omit<PaceParts, 'written'> = real) {
-    this.#parts = { ...parts, written }
-    this.#written = written()
+  /** @param written moves whenever something is written */
+  constructor(written: () => number, rests: Rests) {
+    this.#written = written
+    this.#rests = rests
+    this.#wrote = written()
   }
 
   /** Runs `read` of about so many bytes when its time has come. One at a time. */
   async run(bytes: number, read: () => Promise<void>): Promise<void> {
     if (this.#bytes > 0 && this.#bytes + bytes > SHARE) await this.#rest()
-    const began = this.#parts.now()
+    const began = this.#rests.now()
     try {
       await read()
     } finally {
-      const now = this.#parts.now()
+      const now = this.#rests.now()
       this.#bytes += bytes
       this.#took += now - began
       this.#freeAt = now + Math.min(this.#took * YIELD, REST_MAX)
@@ -57,15 +59,15 @@ export class Pace {
 
   async #rest(): Promise<void> {
     this.#bytes = this.#took = 0
-    const left = this.#freeAt - this.#parts.now()
-    await this.#parts.pause(this.#isWritten() ? Math.max(0, Math.ceil(left)) : 0)
+    const left = this.#freeAt - this.#rests.now()
+    await this.#rests.pause(this.#isWritten() ? Math.max(0, Math.ceil(left)) : 0)
   }
 
   #isWritten(): boolean {
-    const now = this.#parts.now()
-    const written = this.#parts.written()
-    if (written !== this.#written) this.#wroteAt = now
-    this.#written = written
+    const now = this.#rests.now()
+    const written = this.#written()
+    if (written !== this.#wrote) this.#wroteAt = now
+    this.#wrote = written
     return now - this.#wroteAt < LATELY
   }
 }

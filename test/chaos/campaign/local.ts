@@ -45,6 +45,8 @@ export const openHere = ({ flush, segmentBytes, retainBytes }: Settings, parts: 
     cacheBytes: 64 * 1024,
     retain: { bytes: retainBytes, ms: Number.POSITIVE_INFINITY },
     defaultQueues: 2,
+    // Time is not real here, and a seed is to do the same each time.
+    rests: { now: () => 0, pause: () => new Promise((resolve) => setImmediate(resolve)) },
   })
 
 const principal = { name: 'c', tenant: '', super: true }
