@@ -159,6 +159,22 @@ describe('inbox', () => {
     expect((await open('kept', { fresh: true })).existed).toBe(false)
   })
 
+  it('without an expiry ends with its session, when that is taken over too: what is opened then is kept whole', async () => {
+    const first = await open('i', { expiry: 0 })
+    await bind('i', first.epoch, 'T')
+    const second = await bench.run<'open'>(
+      { kind: 'open', inbox: 'i', fresh: false, expiry: 60_000 },
+      contextOf('somebody else'),
+    )
+    expect(second.existed).toBe(false)
+    await bench.publish(message('T', 'to nobody'))
+    await bind('i', second.epoch, 'T')
+    await bench.publish(message('T', 'kept'))
+    await bench.reopen()
+    const third = await open('i')
+    expect(bodies(await pop('i', third.epoch))).toEqual(['kept'])
+  })
+
   it('remembers publishes by slot until they are settled', async () => {
     const { epoch } = await open('me')
     const once: Slot = { of: 'inbox', node: 'sluice-0', inbox: 'me', epoch, way: 'in', slot: 7 }

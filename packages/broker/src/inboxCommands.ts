@@ -48,6 +48,10 @@ const SLOTS_MAX = 65_535
 const nowhere = { place: 0, size: 0, notes: undefined, attempt: 1, received: false, retained: false, share: undefined }
 const isVoid = ({ size }: SlotState): boolean => size === 0
 
+/** One that is not to be kept ends with its session, and its log says too little of it to keep it from here on. */
+const isOver = (inbox: InboxState, session: string, expiry: Ms): boolean =>
+  !inbox.persistent && (inbox.session !== session || expiry > 0)
+
 /** Opening, leaving and binding inboxes. */
 export class Inboxes {
   readonly #core: Core
@@ -87,7 +91,7 @@ export class Inboxes {
   async open(command: CommandOf<'open'>, { session }: Context): Promise<Replies['open']> {
     const core = this.#core
     const { state, log } = core
-    const { inbox: name, fresh, expiry } = command
+    const { inbox: name, expiry } = command
     if (name === '' || Buffer.byteLength(name) > NAME_MAX)
       throw new Fault('invalid', `an inbox name has 1 to ${NAME_MAX} bytes`, { about: 'inbox' })
     log.admit()
@@ -95,12 +99,13 @@ export class Inboxes {
     const known = state.inboxes.get(name)
     if (!known && state.inboxes.size >= state.bounds.inboxes)
       throw new Fault('limit', `there are ${state.inboxes.size} inboxes already`, { about: 'inbox' })
+    const fresh = command.fresh || (known !== undefined && isOver(known, session.id, expiry))
     const wasLogged = known?.logged ?? false
     if (known) this.#takeOver(known, session.id, fresh)
     else this.#wills.back(name, session.client, fresh)
-    if (known && fresh) endInbox(state, known, core.clock.now())
-    const inbox = state.inbox(name)
     state.epoch = Math.max(core.clock.now(), state.epoch + 1)
+    if (known && fresh) endInbox(state, known, state.epoch)
+    const inbox = state.inbox(name)
     inbox.epoch = state.epoch
     for (const slot of [...inbox.slots.values()]) if (isVoid(slot)) inbox.slots.delete(slot.slot)
     inbox.redeliverAll()

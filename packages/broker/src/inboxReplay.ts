@@ -55,7 +55,7 @@ const opened = (state: State, event: inboxEvents.Opened): void => {
   willGone(state, event.inbox)
   const before = state.inboxes.get(event.inbox)
   if (before && !state.applies(before)) return
-  if (before && event.fresh) endInbox(state, before, 0)
+  if (before && event.fresh) endInbox(state, before, event.epoch)
   const inbox = state.inbox(event.inbox)
   inbox.epoch = event.epoch
   inbox.client = event.client

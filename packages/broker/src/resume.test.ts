@@ -87,11 +87,11 @@ describe('an inbox that its holder has open still', () => {
   })
 
   it('gives whoever opens it next nothing of what is gone', async () => {
-    const epoch = await started(open(0))
+    const epoch = await started(open(60_000))
     await bench.kill()
-    await resume(epoch, open(0), [1])
+    await resume(epoch, open(60_000), [1])
     await bench.publish(message('T', '1'))
-    const { epoch: newer } = await bench.run<'open'>(open(0), contextOf('other'))
+    const { epoch: newer } = await bench.run<'open'>(open(60_000), contextOf('other'))
     expect(bodies((await pop(newer)).batch)).toEqual(['1'])
     expect(bench.lines.filter(({ level }) => level === 'error')).toEqual([])
   })

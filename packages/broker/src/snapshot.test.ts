@@ -111,9 +111,13 @@ class Actor {
   }
 }
 
-/** What a snapshot has and the log is not told of: that nobody was there to be asked, groups that found nothing, an order. */
+/**
+ * What a snapshot has and the log is not told of: that nobody was there to be asked, when a share lost a member that was not
+ * kept, groups that found nothing, an order.
+ */
 const forgetUnwritten = (state: State): void => {
   for (const half of state.halves.all()) half.checkAt = 0
+  for (const share of state.shares.values()) share.leftAt = 0
   for (const [name, group] of state.groups) {
     for (const [topic, { cursors }] of group.topics) {
       for (const [index, { next, committed, held }] of cursors)

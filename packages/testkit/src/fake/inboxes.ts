@@ -101,8 +101,10 @@ export class Inboxes {
     const before = this.#inboxes.get(name)
     before?.stopExpiry?.()
     if (before?.session && before.session !== session) this.#hooks.takenOver(before.session)
-    this.#returned(name, before, fresh)
-    if (before && fresh) this.#delete(before)
+    // One without an expiry ends with its session.
+    const anew = fresh || (before?.expiry === 0 && (before.session !== session || expiry > 0))
+    this.#returned(name, before, anew)
+    if (before && anew) this.#delete(before)
     const inbox = this.#inboxes.get(name) ?? this.#make(name)
     inbox.epoch = ++this.#epochs
     inbox.session = session
@@ -110,7 +112,7 @@ export class Inboxes {
     inbox.will = will
     for (const out of inbox.out.values()) out.told = false
     this.#hooks.wake() // whoever still waits with the old epoch learns it
-    return { existed: before !== undefined && !fresh, epoch: inbox.epoch, incoming: [...inbox.incoming.keys()] }
+    return { existed: before !== undefined && !anew, epoch: inbox.epoch, incoming: [...inbox.incoming.keys()] }
   }
 
   /** @throws Fault 'notFound', 'conflict' when another client took it over */
