@@ -9,10 +9,10 @@ import type {
   FrameProtocol,
   Gateway,
   GoAwayReason,
-  Link,
   Peer,
 } from './protocol.ts'
 import { destroyOnError } from './transports/resets.ts'
+import { type Speaker, Voice } from './voice.ts'
 
 /** How long a peer may take to close after our last word; with `force` also to take what waits for it. */
 const LINGER_MS = 2_000
@@ -25,7 +25,7 @@ const HOLD_MS = 500
 /** What the connection asks of the server that keeps it. */
 export interface Owner<Frame> {
   closed(connection: FrameConnection<Frame>): void
-  /** Calls `flush` when what runs now, and the promises that it resolves, have run. */
+  /** Calls `flush` at the end of this tick. */
   flushLater(connection: FrameConnection<Frame>): void
 }
 
@@ -42,33 +42,8 @@ const connectionOf = Symbol('connection')
 /** Sockets share their listeners: of a hundred thousand most say nothing, and a closure for each event is a KiB together. */
 type Wired = Duplex & { [connectionOf]?: FrameConnection<never> }
 
-/** What its conversation sees of a connection. */
-class Voice<Frame> implements Link<Frame> {
-  readonly #connection: FrameConnection<Frame>
-
-  constructor(connection: FrameConnection<Frame>) {
-    this.#connection = connection
-  }
-
-  get id(): string {
-    return this.#connection.id
-  }
-  get peer(): Peer {
-    return this.#connection.peer
-  }
-  send(frame: Frame): boolean {
-    return this.#connection.say(frame)
-  }
-  writable(): Promise<void> {
-    return this.#connection.taken()
-  }
-  end(last?: Frame): void {
-    this.#connection.close(last)
-  }
-}
-
 /** One socket, its decoder and its conversation. */
-export class FrameConnection<Frame> implements Connection, Taker {
+export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker {
   readonly id: string
   readonly peer: Peer
   readonly since: EpochMs
@@ -362,7 +337,7 @@ export class FrameConnection<Frame> implements Connection, Taker {
 
   // ── Out ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** {@link Link.send} */
+  /** {@link Speaker.say} */
   say(frame: Frame): boolean {
     if (this.#ended) return false
     if (this.#outbox.add(this.#codec.encode(frame))) this.#owner.flushLater(this)
@@ -374,12 +349,12 @@ export class FrameConnection<Frame> implements Connection, Taker {
     this.#throttle()
   }
 
-  /** {@link Link.writable} */
+  /** {@link Speaker.taken} */
   taken(): Promise<void> {
     return this.#outbox.taken()
   }
 
-  /** {@link Link.end} */
+  /** {@link Speaker.close} */
   close(last?: Frame): void {
     if (this.#ended) return
     this.#ended = true
