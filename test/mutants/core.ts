@@ -68,8 +68,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'half-close drops what is in flight',
     file: connection,
-    from: 'if (this.#inflight + this.#waits === 0) this.#end()',
-    to: 'this.#end()',
+    from: 'if (this.#inflight + this.#waits === 0) this.close()',
+    to: 'this.close()',
     suite: frame,
     test: 'after a half-close answers what is in flight, then closes',
   },
