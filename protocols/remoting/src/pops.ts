@@ -1,4 +1,5 @@
 import {
+  Abort,
   type CommandOf,
   type Context,
   type Delivered,
@@ -24,7 +25,7 @@ const POP_BYTES = 8 * 1024 * 1024
 interface Parked {
   readonly frame: Frame
   readonly pop: Pop
-  readonly abort: AbortController
+  readonly abort: Abort
 }
 
 /** Pops and notifications of one connection: POP_MESSAGE (200050), NOTIFICATION (200054). */
@@ -46,7 +47,7 @@ export class Pops {
   receive(frame: Frame): void | Promise<void> {
     const { limits } = this.#gateway
     const pop = frame.code === request.notification ? toNotification(frame, limits) : toPop(frame, limits)
-    const parked: Parked = { frame, pop, abort: new AbortController() }
+    const parked: Parked = { frame, pop, abort: new Abort() }
     if (pop.wait === 0) return this.#wait(parked, false)
     if (!this.#host.mayPark()) {
       this.#host.answer(frame, pop.max === 0 ? told(false, true) : nothingPopped(response.pollingFull))
@@ -84,7 +85,7 @@ export class Pops {
     const { frame, pop, abort } = parked
     let context: Context | undefined
     try {
-      context = await this.#host.enter(frame, pop.wait + PATIENCE, { signal: abort.signal })
+      context = await this.#host.enter(frame, pop.wait + PATIENCE, { signal: abort })
       const reply = await this.#gateway.handle(await this.#command(pop, context), context)
       if (waits && !this.#leave(parked)) this.#giveBack([...reply.batch], context)
       else this.#host.answer(frame, await this.#say(pop, reply, context))

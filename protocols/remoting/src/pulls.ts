@@ -1,4 +1,5 @@
 import {
+  Abort,
   type Context,
   type ContextExtras,
   type EpochMs,
@@ -7,6 +8,7 @@ import {
   type Gateway,
   type Ms,
   type Replies,
+  type Signal,
 } from '@sluice/core'
 import { type Frame, response } from '@sluice/remoting'
 import type { Answer, Desk } from './desk.ts'
@@ -23,7 +25,7 @@ const PATIENCE: Ms = 5_000
 interface Parked {
   readonly frame: Frame
   readonly pull: Pull
-  readonly abort: AbortController
+  readonly abort: Abort
   /** Held without a read. */
   until?: EpochMs
 }
@@ -61,7 +63,7 @@ export class Pulls {
     const pull = toPull(frame, this.#gateway.limits)
     if (pull.wait === 0) return this.#atOnce(frame, pull, false)
     if (!this.#host.mayPark()) return this.#atOnce(frame, { ...pull, wait: 0 }, true)
-    const parked: Parked = { frame, pull, abort: new AbortController() }
+    const parked: Parked = { frame, pull, abort: new Abort() }
     this.#parked.add(parked)
     if (!this.#leaving) void this.#wait(parked)
     return undefined
@@ -105,14 +107,14 @@ export class Pulls {
     } catch (error) {
       const hold = this.#host.mayPark() ? holdOf(error, pull) : undefined
       if (hold === undefined) return this.#host.refuse(frame, busyOf(error))
-      this.#hold({ frame, pull, abort: new AbortController() }, hold)
+      this.#hold({ frame, pull, abort: new Abort() }, hold)
     }
   }
 
   async #wait(parked: Parked): Promise<void> {
     const { frame, pull, abort } = parked
     try {
-      const reply = await this.#read(frame, pull, abort.signal)
+      const reply = await this.#read(frame, pull, abort)
       if (!this.#leaving && this.#parked.delete(parked)) this.#say(frame, pull, reply)
     } catch (error) {
       if (this.#leaving || !this.#parked.has(parked)) return
@@ -128,7 +130,7 @@ export class Pulls {
     this.#parked.add(parked)
   }
 
-  async #read(frame: Frame, pull: Pull, signal?: AbortSignal): Promise<Replies['read']> {
+  async #read(frame: Frame, pull: Pull, signal?: Signal): Promise<Replies['read']> {
     const entering = this.#host.enter(frame, pull.wait + PATIENCE, signal && { signal })
     const context = entering instanceof Promise ? await entering : entering
     const { desk } = this.#host
