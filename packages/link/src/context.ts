@@ -1,4 +1,4 @@
-import type { Binding, Clock, Context, Principal, Session } from '@sluice/core'
+import type { Binding, Clock, Context, Principal, Session, Signal } from '@sluice/core'
 import type { Resumption } from './holders.ts'
 import { malformed, type Reader } from './reader.ts'
 import { readValue, writeValue } from './values.ts'
@@ -38,7 +38,7 @@ export const readContext = (
   reader: Reader,
   sessions: ReadonlyMap<number, Session>,
   clock: Clock,
-  signal: () => AbortSignal,
+  signal: () => Signal,
 ): Context => {
   const session = sessions.get(reader.number())
   if (!session) throw malformed('no such session')

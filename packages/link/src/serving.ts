@@ -1,4 +1,5 @@
 import {
+  Abort,
   type Addressee,
   type Backend,
   type Clock,
@@ -59,9 +60,6 @@ export interface Served {
   readonly log: Log
 }
 
-/** Made once: an abort without a reason makes an exception with its stack each time. */
-const unwanted = new Fault('unavailable', 'nobody waits for the answer any more')
-
 /** One connection of a gateway that is known: its commands, and notices to its clients. */
 export class Serving implements Line {
   readonly process: GatewayProcess
@@ -72,7 +70,7 @@ export class Serving implements Line {
   /** By the numbers that the gateway gave them. */
   readonly #sessions = new Map<number, Session>()
   readonly #numbers = new Map<string, number>()
-  readonly #polls = new Map<number, AbortController>()
+  readonly #polls = new Map<number, Abort>()
   readonly #notices: Notices
   #commands = 0
   #bytes = 0
@@ -97,7 +95,7 @@ export class Serving implements Line {
       case frame.resume:
         return this.#command(id, content, type === frame.resume)
       case frame.cancel:
-        return this.#polls.get(id)?.abort(unwanted)
+        return this.#polls.get(id)?.abort()
       case frame.session:
         return this.#session(id, content)
       case frame.told:
@@ -136,11 +134,11 @@ export class Serving implements Line {
   #command(id: number, content: Reader, resumes: boolean): void {
     const bytes = content.left
     const { clock } = this.#served
-    let poll: AbortController | undefined
-    const context = readContext(content, this.#sessions, clock, () => (poll = new AbortController()).signal)
+    let poll: Abort | undefined
+    const context = readContext(content, this.#sessions, clock, () => (poll = new Abort()))
     const held = resumes ? readResumption(content) : undefined
     const command = readCommand(content, this.#special)
-    if (!poll && waitOf(command) > 0) poll = new AbortController()
+    if (!poll && waitOf(command) > 0) poll = new Abort()
     if (poll) this.#polls.set(id, poll)
     const { kind } = command
     const leaving = command.kind === 'leave' && command.what === 'all'
@@ -151,7 +149,7 @@ export class Serving implements Line {
       if (leaving) this.#left(context.session)
       if (this.#underWay === 0) this.#idle?.()
     }
-    const polled = poll && !context.signal ? { ...context, signal: poll.signal } : context
+    const polled = poll && !context.signal ? { ...context, signal: poll } : context
     this.#execute(command, polled, held).then(
       (reply) => {
         this.#followed(command, context.session)
@@ -274,13 +272,13 @@ export class Serving implements Line {
   /** Asks the gateway for nothing new, wakes its polls, and resolves when the rest is answered. */
   async finish(): Promise<void> {
     this.#channel.say(frame.bye)
-    for (const poll of this.#polls.values()) poll.abort(unwanted)
+    for (const poll of this.#polls.values()) poll.abort()
     if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
   }
 
   closed(): void {
     this.#closed = true
-    for (const poll of this.#polls.values()) poll.abort(unwanted)
+    for (const poll of this.#polls.values()) poll.abort()
     this.#notices.closed()
     this.#idle?.()
   }

@@ -1,4 +1,4 @@
-import { type EpochMs, Fault } from '@sluice/core'
+import { Abort, type EpochMs, Fault, type Signal } from '@sluice/core'
 import type { Fields } from './http2/hpack.ts'
 import { Messages, type Packed, PREFIX_BYTES, unpack } from './messages.ts'
 import { type Channel, type Ending, grpcStatus, type Method, type Opening, type Place } from './method.ts'
@@ -40,7 +40,7 @@ export class Exchange {
   #finished = false
   #ending: Ending | undefined
   #onEnd: ((ending: Ending) => void)[] | undefined
-  #parked: AbortController | undefined
+  #parked: Abort | undefined
 
   constructor({ method, fields, channel, place, now, max }: Opening) {
     this.method = method
@@ -223,14 +223,14 @@ export class Exchange {
   }
 
   /** A poll waits for messages: no work until `resumed`. The signal: woken by a drain, or nobody waits any more. */
-  park(): AbortSignal {
-    const parked = new AbortController()
+  park(): Signal {
+    const parked = new Abort()
     if (this.over) parked.abort()
     else {
       this.#parked = parked
       this.place.worked(-1)
     }
-    return parked.signal
+    return parked
   }
 
   resumed(): void {

@@ -1,4 +1,4 @@
-import type { Clock, Ms } from '@sluice/core'
+import type { Clock, Ms, Signal } from '@sluice/core'
 
 /**
  * Messages that a connection was given and has not taken yet: `limits.outboundBytes` of bodies, and one where a single one is
@@ -34,7 +34,7 @@ export class Owed {
   }
 
   /** Resolves when there is room, with what is left of the time; with undefined when it is over or was given up. */
-  async room(clock: Clock, ms: Ms, signal: AbortSignal): Promise<Ms | undefined> {
+  async room(clock: Clock, ms: Ms, signal: Signal): Promise<Ms | undefined> {
     const until = clock.now() + ms
     while (this.isFull && !signal.aborted && clock.now() < until) await this.#next(clock, until - clock.now(), signal)
     return this.isFull || signal.aborted ? undefined : Math.max(0, until - clock.now())
@@ -44,7 +44,7 @@ export class Owed {
     return this.#bytes >= this.#most
   }
 
-  #next(clock: Clock, ms: Ms, signal: AbortSignal): Promise<void> {
+  #next(clock: Clock, ms: Ms, signal: Signal): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         stop()

@@ -1,4 +1,13 @@
-import type { CommandOf, Delivered, Gateway, Lease, Ms, Principal, Session } from '@sluice/core'
+import {
+  Abort,
+  type CommandOf,
+  type Delivered,
+  type Gateway,
+  type Lease,
+  type Ms,
+  type Principal,
+  type Session,
+} from '@sluice/core'
 import type { HttpConnection } from './connection.ts'
 
 /** Beyond a poll's own wait, and for a settle. */
@@ -38,14 +47,14 @@ export const poll = async (
     const { batch } = await connection.hold(gateway.handle(pop, gateway.context(session, PATIENCE, more)))
     return [...batch]
   }
-  const abort = new AbortController()
+  const abort = new Abort()
   const woken = new Promise<undefined>((resolve) => {
-    abort.signal.addEventListener('abort', () => resolve(undefined), { once: true })
+    abort.addEventListener('abort', () => resolve(undefined))
   })
   const leave = connection.park({ wake: () => abort.abort(), unsettled: 0 })
   try {
-    if (abort.signal.aborted) return []
-    const context = gateway.context(session, pop.wait + PATIENCE, { ...more, signal: abort.signal })
+    if (abort.aborted) return []
+    const context = gateway.context(session, pop.wait + PATIENCE, { ...more, signal: abort })
     const reply = connection.hold(gateway.handle(pop, context))
     const first = await Promise.race([reply, woken])
     if (first) return [...first.batch]
