@@ -1,7 +1,10 @@
 import { type Mutant, runMutants } from './mutate.ts'
 
 const core = 'packages/core/src'
-const frame = `${core}/frame.test.ts`
+const frameIn = `${core}/frameIn.test.ts`
+const frameOut = `${core}/frameOut.test.ts`
+const frameFaults = `${core}/frameFaults.test.ts`
+const frameEnd = `${core}/frameEnd.test.ts`
 const pump = `${core}/pump.test.ts`
 const listener = `${core}/listener.test.ts`
 const connection = `${core}/connection.ts`
@@ -14,7 +17,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'if (this.#waits > 0 || this.#inflight >= this.#gateway.limits.inflight) this.#keepWaiting(frame)\n    else',
     to: '',
-    suite: frame,
+    suite: frameIn,
     test: 'never has more than the bound in flight, and answers a client that pipelines ten times as many',
   },
   {
@@ -22,7 +25,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'const full = this.#waits > 0 || this.#inflight >= inflight',
     to: 'const full = inflight < 0',
-    suite: frame,
+    suite: frameIn,
     test: 'pauses the socket at the bound: what waits here is no more than a chunk, the rest waits with the client',
   },
   {
@@ -30,7 +33,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'this.#outbox.backlog > outboundBytes)',
     to: 'outboundBytes < 0)',
-    suite: frame,
+    suite: frameOut,
     test: 'answers false above the bound, reads no more, loses nothing, and reads on once the peer took it',
   },
   {
@@ -38,7 +41,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'this.#broken(error)\n        this.#answered(work)',
     to: 'this.#answered(work)\n        this.#broken(error)',
-    suite: frame,
+    suite: frameIn,
     test: 'comes before any frame that waited is handled',
   },
   {
@@ -46,7 +49,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: '(this.#partialSince ?? this.#heard)',
     to: 'this.#heard',
-    suite: frame,
+    suite: frameFaults,
     test: 'gives a frame its time from its first byte, however it trickles',
   },
   {
@@ -54,7 +57,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: '!this.#paused && now - partial',
     to: 'now - partial',
-    suite: frame,
+    suite: frameFaults,
     test: 'does not count the time for which we ourselves read nothing',
   },
   {
@@ -62,7 +65,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: '.then(() => this.#destroyLater())',
     to: '.then(() => this.#socket.destroy())',
-    suite: frame,
+    suite: frameOut,
     test: 'a client with megabytes still on their way gets the last word, and no reset before it',
   },
   {
@@ -70,7 +73,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'if (this.#inflight + this.#waits === 0) this.close()',
     to: 'this.close()',
-    suite: frame,
+    suite: frameEnd,
     test: 'after a half-close answers what is in flight, then closes',
   },
   {
@@ -78,7 +81,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'if (this.#unfinished > 0 || ',
     to: 'if (',
-    suite: frame,
+    suite: frameEnd,
     test: 'is told once to go away, serves on, and ends only when it has no work unless forced',
   },
   {
@@ -86,7 +89,7 @@ const mutants: readonly Mutant[] = [
     file: connection,
     from: 'if (this.#outbox.add(this.#codec.encode(frame))) this.#owner.flushLater(this)',
     to: 'this.#outbox.add(this.#codec.encode(frame)); this.flush()',
-    suite: frame,
+    suite: frameOut,
     test: 'makes one write of all frames of a tick',
   },
   {
@@ -94,7 +97,7 @@ const mutants: readonly Mutant[] = [
     file: outbox,
     from: 'const PIECE_BYTES = 1024 * 1024',
     to: 'const PIECE_BYTES = 2 ** 40',
-    suite: frame,
+    suite: frameFaults,
     test: 'leaves a reader alone that takes a large answer slowly',
   },
   {
@@ -102,7 +105,7 @@ const mutants: readonly Mutant[] = [
     file: outbox,
     from: 'this.#waiters[0]!.at <= taken',
     to: 'this.backlog === 0',
-    suite: frame,
+    suite: frameOut,
     test: 'writable resolves for what waited then, even if more is sent all the time',
   },
   {

@@ -50,6 +50,10 @@ export const peer: Peer = {
   local: { address: '192.0.2.2', port: 1883 },
 }
 
+/** A frame for each number. */
+export const numbers = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, index) => `${from + index}\n`).join('')
+
 export interface Logged {
   readonly level: string
   readonly event: string
