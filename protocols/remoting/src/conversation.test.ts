@@ -168,6 +168,10 @@ describe('who a client is', () => {
     expect((await publish(signed(sendFields('T'), 'body'))).code).toBe(0)
     expect(gateway.commands.at(-1)?.context.principal.name).toBe('ada')
     expect((await publish(signed(sendFields('T'), 'body', 'wrong'))).code).toBe(response.noPermission)
+    // Whose connection it is proves nothing for what is not signed.
+    expect((await publish(sendFields('T'))).code).toBe(response.noPermission)
+    expect((await one.pull('T', 'G')).code).toBe(response.noPermission)
+    expect((await one.heartbeat('c1')).code).toBe(response.noPermission)
   })
 })
 

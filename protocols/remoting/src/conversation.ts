@@ -97,9 +97,7 @@ export class RemotingConversation implements Conversation<Frame> {
     })
     const host: PullHost & SendHost = {
       desk: this.#desk,
-      get session() {
-        return identity.session
-      },
+      sessionOf: (frame) => identity.sessionOf(frame),
       enter: (frame, patience, more) => identity.enter(frame, patience, more),
       answer: (frame, answer) => this.#answer(frame, answer),
       refuse: (frame, error) => this.#refuse(frame, error),

@@ -11,7 +11,7 @@ import {
 } from '@sluice/core'
 import type { Frame } from '@sluice/remoting'
 import { hostPort } from './routes.ts'
-import { signerOf } from './signature.ts'
+import { isSigned, signerOf } from './signature.ts'
 
 export interface IdentityHost {
   readonly gateway: Gateway
@@ -24,11 +24,15 @@ export interface IdentityHost {
 /**
  * Whose requests come over one connection. A session is named by the first heartbeat; before that, by the socket. A
  * client may have two connections for a while, so each has a session of its own and takes only its own along.
+ * A signature speaks for its request alone: others of the connection are whosever they are.
+ * Source: apache/rocketmq DefaultAuthenticationHandler.java
  */
 export class Identity {
   readonly #host: IdentityHost
   readonly #gateway: Gateway
   #session: Session | undefined
+  /** Who admitted the session proved it by signing: what comes unsigned is not theirs. */
+  #isSigned = false
   /** The last admission; the next one waits for it. */
   #admission: Promise<Session> | undefined
   #closed = false
@@ -42,11 +46,15 @@ export class Identity {
     return this.#session
   }
 
-  /** Without a promise for a known client that signs nothing. @throws Fault 'unauthenticated', 'limit' */
+  /** Whose request this is, if that needs no proof of its own. */
+  sessionOf(frame: Frame): Session | undefined {
+    return this.#isSigned || isSigned(frame) ? undefined : this.#session
+  }
+
+  /** Without a promise where nothing is signed and the client is known. @throws Fault 'unauthenticated', 'limit' */
   enter(frame: Frame, patience: Ms, more?: ContextExtras): Context | Promise<Context> {
-    const session = this.#session
-    if (session && !frame.ext.AccessKey) return this.#gateway.context(session, patience, more)
-    return this.#enterAnew(frame, patience, more)
+    const session = this.sessionOf(frame)
+    return session ? this.#gateway.context(session, patience, more) : this.#prove(frame, patience, more)
   }
 
   /** @param client undefined: whoever it is @throws as {@link enter} */
@@ -61,11 +69,10 @@ export class Identity {
     this.#session = undefined
   }
 
-  async #enterAnew(frame: Frame, patience: Ms, more?: ContextExtras): Promise<Context> {
+  async #prove(frame: Frame, patience: Ms, more?: ContextExtras): Promise<Context> {
     const session = this.#session ?? (await this.#admit(undefined, frame))
-    const signer = signerOf(frame)
-    if (!signer) return this.#gateway.context(session, patience, more)
-    const principal = await this.#gateway.authenticate(this.#credentials(session.client, frame, signer))
+    if (this.sessionOf(frame)) return this.#gateway.context(session, patience, more)
+    const principal = await this.#gateway.authenticate(this.#credentials(session.client, frame))
     return this.#gateway.context(session, patience, { ...more, principal })
   }
 
@@ -77,27 +84,29 @@ export class Identity {
       const known = this.#session
       if (known && (client === undefined || known.client === client)) return known
       const { address, port } = this.#host.peer
-      const who = this.#credentials(client ?? hostPort({ host: address, port }), frame, signerOf(frame))
+      const who = this.#credentials(client ?? hostPort({ host: address, port }), frame)
       const session = await this.#gateway.admit(who, (notice) => this.#host.notify(notice))
-      this.#moveIn(session)
+      this.#moveIn(session, isSigned(frame))
       return session
     })()
     this.#admission = admission
     return admission
   }
 
-  #moveIn(session: Session): void {
+  #moveIn(session: Session, isSigned: boolean): void {
     if (this.#closed) {
       this.#gateway.release(session)
       throw new Fault('unavailable', 'the connection is closed')
     }
     const before = this.#session
     this.#session = session
+    this.#isSigned = isSigned
     this.#host.changed(session)
     if (before) this.#gateway.release(before)
   }
 
-  #credentials(client: string, { language, version }: Frame, signer: ReturnType<typeof signerOf>): Credentials {
-    return { protocol: 'remoting', client, language, version, peer: this.#host.peer, ...signer }
+  #credentials(client: string, frame: Frame): Credentials {
+    const { language, version } = frame
+    return { protocol: 'remoting', client, language, version, peer: this.#host.peer, ...signerOf(frame) }
   }
 }

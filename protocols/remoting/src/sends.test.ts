@@ -114,6 +114,35 @@ describe('sends that come in one read', () => {
     })
   })
 
+  it('are answered each for itself, whatever cannot be said of one', async () => {
+    const { gateway, ask } = await open()
+    gateway.answer('publish', ({ messages }: { messages: readonly Message[] }) => ({
+      stored: messages.flatMap((message, offset) =>
+        bodyOf(message) === 'lost'
+          ? []
+          : [{ id: 'I', queue: { topic: 'T', node: 'memory', index: 1 }, offset, place: 0 }],
+      ),
+    }))
+    const answers = await ask(send('a', 1), send('b', 1), send('lost', 1))
+    expect(codes(answers)).toEqual({ 100: 0, 101: 0, 102: response.systemError })
+    expect(gateway.logs.filter(({ event }) => event === 'request.failed')).toHaveLength(1)
+  })
+
+  it('are each of who signed it, between others that nobody signed', async () => {
+    const { gateway, ask } = await open()
+    const before = gateway.of('publish').length
+    const answers = await ask(send('a', 1), send('b', 1, { AccessKey: 'ada', Signature: '' }), send('c', 1))
+    expect(codes(answers)).toEqual({ 100: 0, 101: 0, 102: 0 })
+    const whose = gateway.commands.flatMap(({ command, context }) =>
+      command.kind === 'publish' ? [[context.principal.name, ...command.messages.map(bodyOf)]] : [],
+    )
+    expect(whose.slice(before).sort()).toEqual([
+      ['ada', 'b'],
+      ['anonymous', 'a'],
+      ['anonymous', 'c'],
+    ])
+  })
+
   it('are all refused when their command is', async () => {
     const { gateway, ask } = await open()
     gateway.failNext('publish', new Fault('unavailable', 'no disk'))

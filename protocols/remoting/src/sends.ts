@@ -46,8 +46,8 @@ interface Read {
 }
 
 export interface SendHost extends Pick<PullHost, 'desk' | 'enter' | 'answer' | 'refuse'> {
-  /** Whose requests come now. */
-  readonly session: Session | undefined
+  /** Whose request this is, if that needs no proof of its own. */
+  sessionOf(frame: Frame): Session | undefined
   /** Answers that are encoded already. */
   tell(encoded: Buffer): void
 }
@@ -111,8 +111,8 @@ export class Sends {
   /** Of a read there is one: its requests come at one time, and from one session unless that has just changed. */
   #contextOf(frame: Frame): Context | Promise<Context> {
     const known = this.#read?.context
-    const same = known !== undefined && known.session === this.#host.session && !frame.ext.AccessKey
-    return same ? known : this.#host.enter(frame, this.#patience)
+    if (known && known.session === this.#host.sessionOf(frame)) return known
+    return this.#host.enter(frame, this.#patience)
   }
 
   #toSend(frame: Frame, { session }: Context): Send {
@@ -146,29 +146,32 @@ export class Sends {
 
   /** Never rejects. */
   async #store(read: Read, run: Pick<Run, 'into' | 'messages' | 'frames'>): Promise<void> {
-    const { context, group, oneway } = read
+    const { topic, context, group, oneway } = read
     const { into, messages, frames } = run
+    const { topics } = this.#host.desk
     try {
       const { stored } = await this.#gateway.handle(toPublish(messages, group, oneway, into), context)
-      if (!oneway) await this.#tell(read, frames, stored)
+      if (oneway) return
+      const numbered = topics.get(topic, context)
+      this.#tell(topic, frames, stored, numbered instanceof Promise ? await numbered : numbered)
     } catch (error) {
       if (isOver(error) && frames.length > 1) return this.#storeApart(read, run)
-      if (Fault.is(error) && error.code === 'topicNotFound') this.#host.desk.topics.forget(read.topic, context)
+      if (Fault.is(error) && error.code === 'topicNotFound') topics.forget(topic, context)
       for (const frame of frames) this.#host.refuse(frame, error)
     }
   }
 
-  /** Each one for itself: it may have been refused alone. */
-  async #tell({ topic, context }: Read, frames: readonly Frame[], stored: Replies['publish']['stored']): Promise<void> {
-    const { desk } = this.#host
-    const found = desk.topics.get(topic, context)
-    const numbered = found instanceof Promise ? await found : found
-    try {
-      for (let at = 0; at < frames.length; at++)
-        this.#tellOne(topic, frames[at] as Frame, stored[at] as Stored | Fault, numbered)
-    } finally {
-      this.#take()
+  /** Each one for itself: it may have been refused alone, and what cannot be said of it is its own trouble. */
+  #tell(topic: string, frames: readonly Frame[], stored: Replies['publish']['stored'], numbered: Numbered): void {
+    for (let at = 0; at < frames.length; at++) {
+      const frame = frames[at] as Frame
+      try {
+        this.#tellOne(topic, frame, stored[at] as Stored | Fault, numbered)
+      } catch (error) {
+        this.#host.refuse(frame, error)
+      }
     }
+    this.#take()
   }
 
   #tellOne(topic: string, frame: Frame, stored: Stored | Fault, numbered: Numbered): void {

@@ -19,7 +19,10 @@ export const signedContent = (frame: Frame): Buffer => {
   return body ? Buffer.concat([values, body]) : values
 }
 
-/** Undefined: the client names nobody. The C++ client sends empty fields when it has no credentials. */
+/** Whether it names somebody. The C++ client sends empty fields when it has no credentials. */
+export const isSigned = ({ ext }: Frame): boolean => !!ext.AccessKey
+
+/** Undefined: the client names nobody. */
 export const signerOf = (frame: Frame): Pick<Credentials, 'user' | 'signed'> | undefined => {
   const { AccessKey: user, Signature: signature } = frame.ext
   if (!user) return undefined
