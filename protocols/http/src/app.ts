@@ -133,20 +133,17 @@ const addHooks = (
   gateway: Gateway,
   connectionOf: (request: FastifyRequest) => HttpConnection,
 ): void => {
-  app.addHook('onRequest', async (request, reply) => {
+  // Hooks that call back: an async one costs each request two promises.
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
-    const { headers, raw } = request
-    if (raw.httpVersionMajor !== 1) throw new Fault('malformed', 'not HTTP/1.0 or HTTP/1.1')
-    if (headers.host === undefined && raw.httpVersion === '1.1') throw new Fault('malformed', 'no Host header')
-    if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
-      throw new Refusal('expectation', 'the only expectation known here is 100-continue')
-    }
-    // A page elsewhere could make a browser publish to a gateway on loopback, as that needs no credentials.
-    if (headers['sec-fetch-site'] === 'cross-site') throw new Fault('forbidden', 'not for pages of other sites')
+    const trouble = unwelcome(request.raw)
+    // What may answer at once waits for the rest of the chunk: the request may end in it, and its connection stays.
+    if (trouble || request.is404 || request.method !== 'POST') process.nextTick(done, trouble)
+    else done()
   })
-  app.addHook('onSend', async (request, reply, payload) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     if (connectionOf(request).last(reply.raw, !request.raw.complete)) reply.header('connection', 'close')
-    return payload
+    done(null, payload)
   })
   app.setErrorHandler((error, request, reply) => say(gateway, troubleFrom(error), request, reply))
   app.setNotFoundHandler((request, reply) => {
@@ -162,6 +159,18 @@ const addHooks = (
     document ??= JSON.stringify(openapi())
     return reply.type('application/json').send(document)
   })
+}
+
+/** What is refused before anything of the body is looked at. */
+const unwelcome = ({ headers, httpVersion, httpVersionMajor }: IncomingMessage): Fault | Refusal | undefined => {
+  if (httpVersionMajor !== 1) return new Fault('malformed', 'not HTTP/1.0 or HTTP/1.1')
+  if (headers.host === undefined && httpVersion === '1.1') return new Fault('malformed', 'no Host header')
+  if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
+    return new Refusal('expectation', 'the only expectation known here is 100-continue')
+  }
+  // A page elsewhere could make a browser publish to a gateway on loopback, as that needs no credentials.
+  if (headers['sec-fetch-site'] === 'cross-site') return new Fault('forbidden', 'not for pages of other sites')
+  return undefined
 }
 
 const say = (

@@ -26,9 +26,17 @@ export interface Waiting {
   readonly unsettled: number
 }
 
+/** Who asks. */
+export interface Who {
+  readonly session: Session
+  readonly principal: Principal
+}
+
 /** One socket: its requests, what waits on it, its session and its end. */
 export class HttpConnection implements Connection {
   readonly id: string
+  /** What a client is called that does not name itself. */
+  readonly client: string
   readonly peer: Peer
   readonly since: EpochMs
   readonly closed: Promise<void>
@@ -42,9 +50,10 @@ export class HttpConnection implements Connection {
   readonly #told: () => void
   readonly #requests: Requests
   readonly #waiting = new Set<Waiting>()
-  /** What must be over before the session is released. */
-  readonly #tasks = new Set<Promise<unknown>>()
-  #session: Promise<Session> | undefined
+  /** How much must be over before the session is released. */
+  #held = 0
+  #nothingHeld: (() => void) | undefined
+  #session: Session | Promise<Session> | undefined
   /** Nothing more is served: the last answer has been, or is being, given. */
   #closing = false
   #heardAll = false
@@ -61,6 +70,7 @@ export class HttpConnection implements Connection {
     this.#forget = forget
     this.#told = told
     this.id = id
+    this.client = id.replace('/', '-')
     this.peer = peer
     this.since = gateway.clock.now()
     this.#requests = new Requests(socket, gateway.limits.inflight, () => this.#endIfUnwanted())
@@ -152,16 +162,24 @@ export class HttpConnection implements Connection {
    * The session is the connection's and begins with its first request; who asks is told by each request.
    * @throws Fault 'unauthenticated', 'limit'
    */
-  async who(credentials: Credentials): Promise<{ readonly session: Session; readonly principal: Principal }> {
-    const known = this.#session
-    if (known) {
-      const session = await known
-      return { session, principal: await this.#gateway.authenticate(credentials) }
-    }
-    const admitted = this.#gateway.admit(credentials, (notice) => this.#notify(notice))
-    this.#session = admitted
+  who(credentials: Credentials): Who | Promise<Who> {
+    const session = this.#session
+    if (session === undefined) return this.#admit(credentials)
+    if (session instanceof Promise) return session.then((admitted) => this.#asks(admitted, credentials))
+    return this.#asks(session, credentials)
+  }
+
+  #asks(session: Session, credentials: Credentials): Who | Promise<Who> {
+    const principal = this.#gateway.authenticate(credentials)
+    if (principal instanceof Promise) return principal.then((known) => ({ session, principal: known }))
+    return { session, principal }
+  }
+
+  async #admit(credentials: Credentials): Promise<Who> {
+    this.#session = this.#gateway.admit(credentials, (notice) => this.#notify(notice))
     try {
-      const session = await admitted
+      const session = await this.#session
+      this.#session = session
       return { session, principal: session.principal }
     } catch (error) {
       this.#session = undefined
@@ -192,10 +210,13 @@ export class HttpConnection implements Connection {
 
   /** The session lives until this is over. */
   hold<T>(task: Promise<T>): Promise<T> {
-    this.#tasks.add(task)
-    const over = () => this.#tasks.delete(task)
-    task.then(over, over)
+    this.#held++
+    task.then(this.#over, this.#over)
     return task
+  }
+
+  readonly #over = (): void => {
+    if (--this.#held === 0) this.#nothingHeld?.()
   }
 
   // ── Ways to the end ─────────────────────────────────────────────────────────────────────────────────
@@ -298,8 +319,12 @@ export class HttpConnection implements Connection {
 
   async #leave(): Promise<void> {
     await undefined // what else hears of this close may hold something still
-    while (this.#tasks.size > 0) await Promise.allSettled(this.#tasks)
-    const session = await this.#session?.catch(ignore)
+    while (this.#held > 0) {
+      await new Promise<void>((resolve) => {
+        this.#nothingHeld = resolve
+      })
+    }
+    const session = await Promise.resolve(this.#session).catch(ignore)
     this.#guard(() => session && this.#gateway.release(session))
     this.#resolveGone()
   }

@@ -3,9 +3,9 @@ import { Fault, losses } from '@sluice/core'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { inflated } from './body.ts'
 import { BATCH, batchedEvents, binaryEvent, eventText, isBinary, STRUCTURED, structuredEvent } from './cloudevents.ts'
-import type { HttpConnection } from './connection.ts'
+import type { HttpConnection, Who } from './connection.ts'
 import { credentialsOf } from './credentials.ts'
-import { messageHeaders } from './headers.ts'
+import { type Headers, headersOf, messageHeaders } from './headers.ts'
 import { LISTED, paths } from './paths.ts'
 import { type Asker, giveBack, PATIENCE, poll } from './poll.ts'
 import { INVISIBLE_MAX, type ReceivedMessage, settleVerbs } from './shapes.ts'
@@ -48,6 +48,13 @@ export const converse = (
   app.get(paths.stream, { exposeHeadRoute: false }, (request, reply) => routes.stream(request, reply))
 }
 
+interface Entered {
+  readonly gateway: Gateway
+  readonly connection: HttpConnection
+  readonly asker: Asker
+  readonly topic: string
+}
+
 class Routes {
   readonly #gateway: Gateway
   readonly #connectionOf: (request: FastifyRequest) => HttpConnection
@@ -59,11 +66,11 @@ class Routes {
 
   async publish(request: FastifyRequest, reply: FastifyReply): Promise<object> {
     const { gateway, connection, asker, topic } = await this.#enter(request)
-    const headers = request.raw.headersDistinct
-    const { messages, listed } = this.#messages(topic, request, asker)
+    const headers = headersOf(request.raw.rawHeaders)
+    const { messages, listed } = this.#messages(topic, request, headers, asker)
     const command = toPublish(messages, headers, asker.principal.tenant)
-    const { session, ...more } = asker
-    const { stored } = await connection.hold(gateway.handle(command, gateway.context(session, PATIENCE, more)))
+    const context = gateway.context(asker.session, PATIENCE, asker)
+    const { stored } = await connection.hold(gateway.handle(command, context))
     if (listed) {
       const results = publishResults(stored)
       reply.status(results.every(({ status }) => status === 201) ? 201 : 207)
@@ -77,9 +84,13 @@ class Routes {
   }
 
   /** The content type decides; see docs/http.md "Publish". */
-  #messages(topic: string, request: FastifyRequest, asker: Asker): { messages: readonly Message[]; listed: boolean } {
+  #messages(
+    topic: string,
+    request: FastifyRequest,
+    headers: Headers,
+    asker: Asker,
+  ): { messages: readonly Message[]; listed: boolean } {
     const { bodyBytes } = this.#gateway.limits
-    const headers = request.raw.headersDistinct
     const birth = { bornAt: this.#gateway.clock.now(), bornHost: asker.session.remoteAddress }
     const bytes = bytesOf(request)
     const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
@@ -162,14 +173,19 @@ class Routes {
     return reply
   }
 
-  async #enter(request: FastifyRequest) {
+  /** @throws Fault 'invalid', 'unauthenticated', 'limit' */
+  #enter(request: FastifyRequest): Entered | Promise<Entered> {
     const connection = this.#connectionOf(request)
-    const credentials = credentialsOf(request.headers, connection.peer, connection.id.replace('/', '-'))
+    const credentials = credentialsOf(request.headers, connection.peer, connection.client)
     const topic = nameOf('topic', (request.params as Params).topic)
-    const who = await connection.who(credentials)
-    const traceparent = request.headers.traceparent
-    const asker: Asker = { ...who, ...(typeof traceparent === 'string' && { traceparent }) }
-    return { gateway: this.#gateway, connection, asker, topic }
+    const { traceparent } = request.headers
+    const entered = ({ session, principal }: Who): Entered => {
+      const asker: Asker =
+        typeof traceparent === 'string' ? { session, principal, traceparent } : { session, principal }
+      return { gateway: this.#gateway, connection, asker, topic }
+    }
+    const who = connection.who(credentials)
+    return who instanceof Promise ? who.then(entered) : entered(who)
   }
 }
 

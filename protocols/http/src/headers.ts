@@ -3,8 +3,20 @@ import { Fault, type Message, names, takeReserved } from '@sluice/core'
 import { codings } from './body.ts'
 import { Refusal } from './faults.ts'
 
-/** As `IncomingMessage.headersDistinct`: names in lower case, one string a header line. */
+/** Names in lower case, one string a header line. */
 export type Headers = Readonly<Record<string, readonly string[] | undefined>>
+
+const telling = /^(x-mq-|ce-|(content-type|content-encoding|traceparent|idempotency-key)$)/
+
+/** Those that say something of a message or of its publish. `raw`: as `IncomingMessage.rawHeaders`. */
+export const headersOf = (raw: readonly string[]): Headers => {
+  const headers: Record<string, string[]> = {}
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at]!.toLowerCase()
+    if (telling.test(name)) (headers[name] ??= []).push(raw[at + 1]!)
+  }
+  return headers
+}
 
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
@@ -12,6 +24,7 @@ const invalid = (about: string, what: string) => new Fault('invalid', `${about} 
 
 /** A header's bytes are UTF-8, its value is percent-encoded. @throws Fault 'invalid' */
 export const headerText = (name: string, raw: string): string => {
+  if (/^[\x20-\x24\x26-\x7e]*$/.test(raw)) return raw // nothing to decode: no `%`, ASCII only
   const bytes = Buffer.from(raw, 'latin1')
   if (!isUtf8(bytes)) throw invalid(name, 'is not UTF-8')
   try {

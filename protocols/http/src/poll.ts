@@ -42,9 +42,9 @@ export const poll = async (
   asker: Asker,
   pop: CommandOf<'pop'>,
 ): Promise<readonly Delivered[]> => {
-  const { session, ...more } = asker
+  const { session } = asker
   if (pop.wait === 0) {
-    const { batch } = await connection.hold(gateway.handle(pop, gateway.context(session, PATIENCE, more)))
+    const { batch } = await connection.hold(gateway.handle(pop, gateway.context(session, PATIENCE, asker)))
     return [...batch]
   }
   const abort = new Abort()
@@ -54,7 +54,7 @@ export const poll = async (
   const leave = connection.park({ wake: () => abort.abort(), unsettled: 0 })
   try {
     if (abort.aborted) return []
-    const context = gateway.context(session, pop.wait + PATIENCE, { ...more, signal: abort })
+    const context = gateway.context(session, pop.wait + PATIENCE, { ...asker, signal: abort })
     const reply = connection.hold(gateway.handle(pop, context))
     const first = await Promise.race([reply, woken])
     if (first) return [...first.batch]

@@ -1,21 +1,16 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-interface Queued {
-  readonly response: ServerResponse
-  readonly serve: () => void
-}
-
 /** The requests of one connection that have no answer yet, in their order. */
 export class Requests {
   readonly #socket: Duplex
   readonly #most: number
   readonly #onAnswer: () => void
   readonly #open = new Set<ServerResponse>()
-  readonly #serving = new Set<ServerResponse>()
   readonly #unwritten = new Map<ServerResponse, () => void>()
   /** Those of a chunk that came while too many were being served; meanwhile nothing is read. */
-  #queue: Queued[] = []
+  #queue: (() => void)[] = []
+  #paused = false
   newest: ServerResponse | undefined
 
   /** `most`: that many are served at once. `onAnswer`: one was given, or never will be. */
@@ -29,6 +24,10 @@ export class Requests {
     return this.#open.size
   }
 
+  get #serving(): number {
+    return this.#open.size - this.#queue.length
+  }
+
   get oldest(): ServerResponse | undefined {
     const [oldest] = this.#open
     return oldest
@@ -36,14 +35,13 @@ export class Requests {
 
   /** Serves it now, or when fewer wait for their answers. */
   add(response: ServerResponse, serve: () => void): void {
+    const room = this.#serving < this.#most
     this.#open.add(response)
     this.newest = response
-    response.once('close', () => this.#answered(response))
-    if (this.#serving.size < this.#most) {
-      this.#serving.add(response)
-      return serve()
-    }
-    this.#queue.push({ response, serve })
+    response.on('close', () => this.#answered(response))
+    if (room) return serve()
+    this.#queue.push(serve)
+    this.#paused = true
     this.#socket.pause()
   }
 
@@ -69,13 +67,11 @@ export class Requests {
     this.#open.delete(response)
     if (!response.writableFinished) this.#unwritten.get(response)?.()
     this.#unwritten.delete(response)
-    if (!this.#serving.delete(response)) return
-    while (this.#queue.length > 0 && this.#serving.size < this.#most) {
-      const { response: next, serve } = this.#queue.shift() as Queued
-      this.#serving.add(next)
-      serve()
+    while (this.#queue.length > 0 && this.#serving < this.#most) this.#queue.shift()!()
+    if (this.#paused && this.#queue.length === 0) {
+      this.#paused = false
+      this.#socket.resume()
     }
-    if (this.#queue.length === 0) this.#socket.resume()
     this.#onAnswer()
   }
 }
