@@ -1,3 +1,4 @@
+import { roomOf } from '@sluice/remoting'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CONTROL, findEntry, HEADER, openEntry, sealEntry } from './entry.ts'
@@ -11,7 +12,7 @@ const control = (body: Uint8Array): Buffer => {
 }
 const seal = (payload: Buffer, position: number, chained: boolean): Buffer => {
   const entry = Buffer.concat([Buffer.alloc(HEADER), payload])
-  sealEntry(entry, HEADER, payload.length, position + HEADER, chained)
+  sealEntry(roomOf(entry), HEADER, payload.length, position + HEADER, chained)
   return entry
 }
 

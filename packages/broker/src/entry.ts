@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import { MAGIC_V1, MAGIC_V2, type Summed } from '@sluice/remoting'
+import { MAGIC_V1, MAGIC_V2, type Room, type Summed } from '@sluice/remoting'
 import { crcAround, crcOf } from './crc.ts'
 
 /**
@@ -19,7 +19,7 @@ const CHAINED = 0x8000_0000
 
 /** Writes the header before a payload that stands in its place. `part` of it was looked at already. */
 export const sealEntry = (
-  buffer: Buffer,
+  { bytes, view }: Room,
   at: number,
   size: number,
   place: number,
@@ -27,12 +27,12 @@ export const sealEntry = (
   part?: Summed,
 ): void => {
   const header = at - HEADER
-  buffer.writeUInt32BE((Math.floor(place / 0x1_0000_0000) | (chained ? CHAINED : 0)) >>> 0, header)
-  buffer.writeUInt32BE(place % 0x1_0000_0000, header + 4)
+  view.setUint32(header, Math.floor(place / 0x1_0000_0000) | (chained ? CHAINED : 0))
+  view.setUint32(header + 4, place)
   const to = at + size
-  const crc = part ? crcAround(buffer, header, to, part) : crcOf(buffer, header, to)
-  buffer.writeUInt32BE((size | (chained ? CHAINED : 0)) >>> 0, header)
-  buffer.writeUInt32BE(crc, header + 4)
+  const crc = part ? crcAround(bytes, header, to, part) : crcOf(bytes, header, to)
+  view.setUint32(header, size | (chained ? CHAINED : 0))
+  view.setUint32(header + 4, crc)
 }
 
 export interface Entry {

@@ -142,7 +142,7 @@ describe('log', () => {
     const memories = new Set<Buffer>()
     const append = async (fill: string) => {
       const place = log.append(Buffer.alloc(1_000, fill))
-      memories.add(log.buffer)
+      memories.add(log.room.bytes)
       await log.done()
       return place
     }

@@ -1,5 +1,5 @@
 import { type Clock, Fault, type Log as Lines } from '@sluice/core'
-import type { Summed } from '@sluice/remoting'
+import { type Room, roomOf, type Summed } from '@sluice/remoting'
 import { Ahead } from './ahead.ts'
 import { Durations } from './durations.ts'
 import { CONTROL, HEADER, sealEntry } from './entry.ts'
@@ -37,7 +37,7 @@ const ignore = () => undefined
 interface Chunk {
   /** Position of the first byte. */
   readonly start: number
-  readonly buffer: Buffer
+  readonly room: Room
   used: number
   /** Slices of it were given away: its memory is theirs as long as they live. */
   lent: boolean
@@ -75,7 +75,7 @@ const newBatch = (from: number, number: number): Batch => {
 }
 
 /**
- * The append side. One writer: `reserve`, fill `buffer`, `commit`, all in one turn. Everything appended in a turn of the
+ * The append side. One writer: `reserve`, fill `room`, `commit`, all in one turn. Everything appended in a turn of the
  * loop, and while a sync is under way, goes out in one write and one fdatasync.
  */
 export class Log {
@@ -87,7 +87,7 @@ export class Log {
   #chunks: Chunk[] = []
   #chunk: Chunk
   /** Memory of a chunk that nobody reads any more: what is written next goes there. */
-  #spare: Buffer | undefined
+  #spare: Room | undefined
   #cached = 0
   /** What is appended now goes into it. */
   #batch: Batch
@@ -128,9 +128,9 @@ export class Log {
     return this.#fault
   }
 
-  /** Buffer that holds what {@link reserve} gave. */
-  get buffer(): Buffer {
-    return this.#chunk.buffer
+  /** It holds what {@link reserve} gave. */
+  get room(): Room {
+    return this.#chunk.room
   }
 
   /** Position of the payload that was reserved last. */
@@ -139,7 +139,7 @@ export class Log {
   }
 
   /**
-   * Room for a payload. @returns its index in {@link buffer}
+   * Room for a payload. @returns its index in {@link room}
    * @throws Fault 'unavailable' after a failure of the disk
    */
   reserve(size: number): number {
@@ -159,7 +159,7 @@ export class Log {
    * which follows in the same turn.
    */
   commit(chained = false, part?: Summed): void {
-    sealEntry(this.#chunk.buffer, this.#at, this.#size, this.place, chained || this.#chaining, part)
+    sealEntry(this.#chunk.room, this.#at, this.#size, this.place, chained || this.#chaining, part)
     this.#chunk.used = this.#at + this.#size
     this.end = this.#chunk.start + this.#chunk.used
     if (!this.#scheduled && !this.#busy) {
@@ -185,7 +185,7 @@ export class Log {
 
   append(payload: Buffer, chained = false): number {
     const at = this.reserve(payload.length)
-    payload.copy(this.#chunk.buffer, at)
+    this.#chunk.room.bytes.set(payload, at)
     this.commit(chained)
     return this.place
   }
@@ -226,7 +226,7 @@ export class Log {
     const from = place - chunk.start
     if (from + size > chunk.used) return undefined
     chunk.lent = true
-    return chunk.buffer.subarray(from, from + size)
+    return chunk.room.bytes.subarray(from, from + size)
   }
 
   /** Resolves once what stands at this place is in the file. */
@@ -360,16 +360,16 @@ export class Log {
   /** How far the log is durable stands before each batch: damage below it is loss, above it a torn tail. */
   mark(): void {
     const at = this.#reserve(MARKER)
-    const { buffer } = this.#chunk
-    buffer.writeUInt32BE(SYNCED, at)
-    buffer.writeUInt32BE(CONTROL, at + 4)
-    buffer.writeDoubleBE(this.synced, at + 8)
+    const { view } = this.#chunk.room
+    view.setUint32(at, SYNCED)
+    view.setUint32(at + 4, CONTROL)
+    view.setFloat64(at + 8, this.synced)
     this.commit()
   }
 
   #reserve(size: number): number {
     const chunk = this.#chunk
-    if (chunk.used + HEADER + size > chunk.buffer.length) this.#chunk = this.#newChunk(HEADER + size)
+    if (chunk.used + HEADER + size > chunk.room.bytes.length) this.#chunk = this.#newChunk(HEADER + size)
     this.#at = this.#chunk.used + HEADER
     this.#size = size
     return this.#at
@@ -377,12 +377,12 @@ export class Log {
 
   #newChunk(least: number): Chunk {
     const usual = Math.min(CHUNK_MAX, Math.max(CHUNK_MIN, this.#options.cacheBytes / 8))
-    const spare = this.#spare && this.#spare.length >= least ? this.#spare : undefined
+    const spare = this.#spare && this.#spare.bytes.length >= least ? this.#spare : undefined
     if (spare) this.#spare = undefined
-    const buffer = spare ?? Buffer.allocUnsafeSlow(Math.max(usual, least))
-    const chunk = { start: this.end, buffer, used: 0, lent: false }
+    const room = spare ?? roomOf(Buffer.allocUnsafeSlow(Math.max(usual, least)))
+    const chunk = { start: this.end, room, used: 0, lent: false }
     this.#chunks.push(chunk)
-    this.#cached += buffer.length
+    this.#cached += room.bytes.length
     return chunk
   }
 
@@ -390,20 +390,21 @@ export class Log {
     while (this.#cached > this.#options.cacheBytes && this.#chunks.length > 1) {
       const oldest = this.#chunks[0]!
       if (oldest.start + oldest.used > this.written) return
-      this.#cached -= oldest.buffer.length
+      const { length } = oldest.room.bytes
+      this.#cached -= length
       this.#chunks.shift()
-      if (!oldest.lent && oldest.buffer.length <= CHUNK_MAX) this.#spare = oldest.buffer
+      if (!oldest.lent && length <= CHUNK_MAX) this.#spare = oldest.room
     }
   }
 
   #parts(from: number, to: number): Buffer[] {
     const parts: Buffer[] = []
     for (let index = this.#chunks.length - 1; index >= 0; index--) {
-      const { start, buffer, used } = this.#chunks[index]!
+      const { start, room, used } = this.#chunks[index]!
       if (start + used <= from) break
       const first = Math.max(from, start)
       const last = Math.min(to, start + used)
-      if (last > first) parts.push(buffer.subarray(first - start, last - start))
+      if (last > first) parts.push(room.bytes.subarray(first - start, last - start))
     }
     return parts.reverse()
   }

@@ -52,7 +52,7 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
   const at = log.reserve(draft.size)
   const { place } = log
   const { reconsumeTimes, prepared, sysFlag } = more
-  const body = writeRecord(log.buffer, at, draft, {
+  const body = writeRecord(log.room, at, draft, {
     queue,
     offset,
     place,

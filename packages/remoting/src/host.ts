@@ -75,7 +75,8 @@ const cached = new Map<string, { readonly host: Host; readonly exact: boolean } 
 
 /** Producers send from the same address again and again. `exact`: its text comes back from the record as it was. */
 export const knownHost = (text: string): { readonly host: Host; readonly exact: boolean } | undefined => {
-  if (cached.has(text)) return cached.get(text)
+  const found = cached.get(text)
+  if (found || cached.has(text)) return found
   if (cached.size >= CACHED_MAX) cached.clear()
   const host = parseHost(text)
   const known = host && { host, exact: formatHost(host.bytes, 0, host.v6) === text }
