@@ -2,7 +2,8 @@ import { Fault, type Message } from '@sluice/core'
 import { expect, it } from 'vitest'
 import { noHost } from './host.ts'
 import { PackedMessage, saidOf } from './packed.ts'
-import { encodeRecord, viewRecord } from './record.ts'
+import { viewRecord } from './record.ts'
+import { encodeRecord } from './recordOut.ts'
 
 const text = 'UNIQ_KEY\x01ID\x02KEYS\x01a b\x02DELAY\x012\x02TRAN_MSG\x01true\x02ключ\x01ü\x02'
 const body = Buffer.from('body')

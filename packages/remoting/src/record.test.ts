@@ -6,7 +6,6 @@ import { describe, expect, it } from 'vitest'
 import { formatHost, parseHost } from './host.ts'
 import { deliverAtOf, editProperties, PropertyView, propertyText, scanProperties, system } from './properties.ts'
 import {
-  encodeRecord,
   freshRecord,
   isRecord,
   offsetMsgId,
@@ -17,6 +16,7 @@ import {
   viewRecord,
 } from './record.ts'
 import { hasNameFrom } from './recordNames.ts'
+import { encodeRecord } from './recordOut.ts'
 
 const numRuns = Number(process.env.SLUICE_RUNS ?? 10_000)
 const store = parseHost('10.1.2.3:10911')!

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseHost } from './host.ts'
-import { encodeRecord, isRecord, viewRecord } from './record.ts'
+import { isRecord, viewRecord } from './record.ts'
+import { encodeRecord } from './recordOut.ts'
 import { restamp } from './restamp.ts'
 
 const host = (text: string) => parseHost(text) as NonNullable<ReturnType<typeof parseHost>>
