@@ -69,11 +69,14 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
   }
 
   flushLater(connection: FrameConnection<Frame>): void {
-    // One immediate for all connections that have something to say this tick.
-    if (this.#dirty.push(connection) === 1) setImmediate(() => this.#flush())
+    // Once for all that have something to say when this callback of the loop has run, its promises included. An immediate
+    // would come a turn later for what an immediate of the log's has shown, and a window of requests go round in two halves.
+    if (this.#dirty.push(connection) === 1) queueMicrotask(this.#flushNext)
   }
 
-  #flush(): void {
+  readonly #flushNext = () => process.nextTick(this.#flush)
+
+  readonly #flush = (): void => {
     const dirty = this.#dirty
     this.#dirty = []
     for (const connection of dirty) connection.flush()
