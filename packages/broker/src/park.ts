@@ -78,6 +78,8 @@ export class Parking {
   readonly #slots: (Poll[] | undefined)[] = new Array(SLOTS).fill(undefined)
   /** The newest slot that was looked at. */
   #swept = 0
+  /** The slot that is looked at next, when its time has come. */
+  #next = Number.POSITIVE_INFINITY
   #cancel: (() => void) | undefined
   #isClosed = false
   size = 0
@@ -97,15 +99,13 @@ export class Parking {
   }
 
   add(poll: Poll): void {
-    if (!this.#cancel) {
-      this.#swept = Math.floor(this.#core.clock.now() / TOGETHER_MS)
-      this.#later()
-    }
-    this.size++
-    poll.slot = Math.max(Math.ceil(poll.until / TOGETHER_MS), this.#swept + 1) % SLOTS
+    if (this.size++ === 0) this.#swept = Math.floor(this.#core.clock.now() / TOGETHER_MS)
+    const slot = Math.max(Math.ceil(poll.until / TOGETHER_MS), this.#swept + 1)
+    poll.slot = slot % SLOTS
     let polls = this.#slots[poll.slot]
     if (!polls) this.#slots[poll.slot] = polls = []
     poll.index = polls.push(poll) - 1
+    if (slot < this.#next) this.#later(slot)
   }
 
   /** @returns whether it was here */
@@ -119,14 +119,14 @@ export class Parking {
       last.index = index
     }
     poll.slot = -1
-    if (--this.size > 0) return true
-    this.#cancel?.()
-    this.#cancel = undefined
+    this.size--
     return true
   }
 
-  #later(): void {
-    this.#cancel = this.#core.wheel.at((this.#swept + 1) * TOGETHER_MS, () => this.#sweep())
+  #later(slot: number): void {
+    this.#cancel?.()
+    this.#next = slot
+    this.#cancel = this.#core.wheel.at(slot * TOGETHER_MS, () => this.#sweep())
   }
 
   #sweep(): void {
@@ -134,11 +134,14 @@ export class Parking {
     const to = Math.floor(now / TOGETHER_MS)
     const from = Math.max(this.#swept + 1, to - SLOTS + 1)
     this.#swept = to
-    this.#later()
+    this.#next = Number.POSITIVE_INFINITY
     for (let slot = from; slot <= to; slot++) {
       const over = this.#slots[slot % SLOTS]?.filter(({ until }) => until <= now)
       for (const poll of over ?? []) poll.end()
     }
+    let next = to + 1
+    while (next <= to + SLOTS && !this.#slots[next % SLOTS]?.length) next++
+    if (next < this.#next && next <= to + SLOTS) this.#later(next)
   }
 }
 

@@ -33,6 +33,22 @@ describe('wheel', () => {
     expect(ran).toBe(1)
   })
 
+  it('sleeps until something is due, a second at most, and not at all while it is empty', () => {
+    const { clock, wheel } = make()
+    const looks: number[] = []
+    const after = clock.after
+    clock.after = (delay, run) => after(delay, () => looks.push(clock.now() - 1_000_050) && run())
+    const ran: number[] = []
+    const add = (delay: number) => wheel.at(clock.now() + delay, () => ran.push(clock.now() - 1_000_050))
+    add(2_750)
+    const cancel = add(350)
+    add(450)
+    cancel()
+    clock.advance(100_000)
+    expect(ran).toEqual([450, 2_750])
+    expect(looks).toEqual([350, 450, 1_450, 2_450, 2_750])
+  })
+
   it('takes an entry back, also twice and afterwards, and keeps nothing of it', () => {
     const { clock, wheel } = make()
     let ran = 0
@@ -82,11 +98,11 @@ describe('wheel', () => {
     let sweep = () => {}
     const wheel = new Wheel({
       now: () => now,
-      every(_, run) {
+      after(_, run) {
         sweep = run
         return () => {}
       },
-      after: () => () => {},
+      every: () => () => {},
     })
     const ran: number[] = []
     for (const delay of [5_000, 1_000, 3_000]) wheel.at(now + delay, () => ran.push(delay))
@@ -104,11 +120,11 @@ describe('wheel', () => {
     let sweep = () => {}
     const wheel = new Wheel({
       now: () => now,
-      every(_, run) {
+      after(_, run) {
         sweep = run
         return () => {}
       },
-      after: () => () => {},
+      every: () => () => {},
     })
     let ran = 0
     wheel.at(now + 1_000, () => ran++)

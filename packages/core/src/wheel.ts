@@ -45,10 +45,12 @@ class Call extends Due {
 const nothing = () => undefined
 /** Empty slots so many ticks ahead stay until their time: the next command's deadline is there again. */
 const NEAR = 100
+/** Longest sleep: what is due is noticed so soon where the system's time was put forward. */
+const SLEEP_MS: Ms = 1_000
 
 /**
- * Deadlines by one coarse timer: an entry costs a few pointers, never a timer of its own.
- * An entry runs at its time or up to two `tick`s later, never earlier.
+ * Deadlines by one coarse timer: an entry costs a few pointers, never a timer of its own, and nothing runs while nothing
+ * is due. An entry runs at its time or up to two `tick`s later, never earlier.
  */
 export class Wheel {
   readonly #clock: Clock
@@ -57,6 +59,8 @@ export class Wheel {
   readonly #slots = new Map<number, Due>()
   #swept: number
   #size = 0
+  /** The slot whose time it sleeps until. */
+  #wakes = Number.POSITIVE_INFINITY
   #stop: (() => void) | undefined
 
   constructor(clock: Clock, tick: Ms = 100) {
@@ -85,7 +89,7 @@ export class Wheel {
     entry.slot = key
     slot.add(entry)
     this.#size++
-    this.#stop ??= this.#clock.every(this.#tick, () => this.#sweep())
+    if (key < this.#wakes) this.#sleep(key)
   }
 
   /** Harmless once it was due. */
@@ -98,14 +102,36 @@ export class Wheel {
   }
 
   close(): void {
-    this.#stop?.()
-    this.#stop = undefined
+    this.#awake()
     for (const slot of this.#slots.values()) while (!slot.alone) slot.next.leave()
     this.#slots.clear()
     this.#size = 0
   }
 
+  #awake(): void {
+    this.#stop?.()
+    this.#stop = undefined
+    this.#wakes = Number.POSITIVE_INFINITY
+  }
+
+  /** Until the time of this slot, or for as long as it may. */
+  #sleep(key: number): void {
+    this.#awake()
+    const now = this.#clock.now()
+    this.#wakes = Math.min(key, Math.ceil((now + SLEEP_MS) / this.#tick))
+    this.#stop = this.#clock.after(this.#wakes * this.#tick - now, () => this.#sweep())
+  }
+
+  /** The next slot with something in it, of those before the longest sleep ends. */
+  #next(): number {
+    const last = this.#swept + Math.ceil(SLEEP_MS / this.#tick)
+    let key = this.#swept + 1
+    while (key < last && (this.#slots.get(key)?.alone ?? true)) key++
+    return key
+  }
+
   #sweep(): void {
+    this.#awake()
     const now = Math.floor(this.#clock.now() / this.#tick)
     // After a long pause (a suspended laptop) it is cheaper to look at the slots than at every tick that was missed.
     const due =
@@ -129,6 +155,7 @@ export class Wheel {
         }
       }
     }
+    if (this.#size > 0) this.#sleep(this.#next())
     // The others have had their turn; an entry that throws is a mistake of ours and must not pass unseen.
     if (errors.length > 0) throw errors[0]
   }

@@ -132,7 +132,8 @@ export const watchBroker = (metrics: Metrics, stats: () => BrokerStats): void =>
 export const watchLink = watchFigures(linkFigures)
 export const watchGateways = watchFigures(gatewayFigures)
 
-const RESOLUTION_MS = 20
+/** A look is a wake-up: at 20 ms they cost 0.4 % of a core where nothing else happens. */
+const RESOLUTION_MS = 100
 const NANOSECONDS = 1e9
 
 /** @returns what ends the watching */
