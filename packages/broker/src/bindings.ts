@@ -126,7 +126,7 @@ const routesOf = (bounds: readonly Bound[]): readonly Route[] => {
 
 const single = new Map<string, readonly string[]>()
 /** Nearly every pointer carries one of a few notes: they share their lists. */
-const notesOf = (note: string): readonly string[] => {
+export const notesOf = (note: string): readonly string[] => {
   let notes = single.get(note)
   if (!notes) {
     if (single.size > 4096) single.clear()

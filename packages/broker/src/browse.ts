@@ -8,6 +8,7 @@ import { deliveredBatch, READ_MAX, type Wanted, wantedOf } from './read.ts'
 import type { Pointed } from './state.ts'
 import { topicOf } from './topicCommands.ts'
 import type { QueueState, TopicState } from './topics.ts'
+import { lookAhead } from './walks.ts'
 
 type Read = CommandOf<'read'>
 type Source = Extract<Read['from'], { by: 'source' }>['source']
@@ -85,7 +86,7 @@ const browseInbox = (
   source: Extract<Source, { kind: 'inbox' }>,
 ): Promise<Replies['read']> => {
   const inbox = inboxOf(core, source.inbox, source.epoch)
-  const pointers: Pointed[] = [...inbox.redeliver, ...inbox.retained]
+  const pointers: Pointed[] = [...inbox.redeliver, ...lookAhead(inbox.walks, core.state.retained, command.max)]
   for (const line of [inbox, ...inbox.shares]) {
     for (let at = 0; at < line.visible && pointers.length < command.max; at++) pointers.push(line.at(at))
   }

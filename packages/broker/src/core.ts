@@ -9,6 +9,7 @@ import { Parking } from './park.ts'
 import type { Segments } from './segments.ts'
 import type { Pointed, State } from './state.ts'
 import { Views } from './views.ts'
+import { Turns } from './walks.ts'
 
 export interface Settings {
   readonly node: string
@@ -70,6 +71,7 @@ export class Core {
   readonly cold: ColdReads
   /** Polls that wait. */
   readonly parking = new Parking(this)
+  readonly turns = new Turns()
   readonly #views = new Views()
 
   constructor(
@@ -132,23 +134,24 @@ export class Core {
     if (record) this.#views.push(freshRecord(record, this.settings.node, message), place)
   }
 
-  /** What {@link read} finds, as views. */
-  look(pointers: readonly Pointed[]): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
+  /** What {@link read} finds, as views. `once`: they are not remembered, for nobody else looks at them soon. */
+  look(pointers: readonly Pointed[], once = false): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
     const views: StoredRecord[] = []
     for (const { place, size } of pointers) {
       let view = this.#views.at(place)
       if (!view) {
         const record = this.log.peek(place, size)
-        if (!record) return this.#lookCold(pointers)
-        view = this.view(record, place)
+        if (!record) return this.#lookCold(pointers, once)
+        view = once ? viewRecord(record, this.settings.node) : this.view(record, place)
       }
       views.push(view)
     }
     return views
   }
 
-  async #lookCold(pointers: readonly Pointed[]): Promise<(StoredRecord | undefined)[]> {
+  async #lookCold(pointers: readonly Pointed[], once: boolean): Promise<(StoredRecord | undefined)[]> {
     const records = await this.cold.read(pointers)
+    if (once) return records.map((record) => record && viewRecord(record, this.settings.node))
     return records.map((record, at) => record && this.view(record, pointers[at]!.place))
   }
 

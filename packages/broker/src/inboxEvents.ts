@@ -11,6 +11,7 @@ import {
   SHARE_SETTLED,
   WILL_DONE,
 } from './events.ts'
+import type { Walk } from './walks.ts'
 
 /** Bodies of the events of inboxes and shares: see `events.ts`. */
 
@@ -77,6 +78,8 @@ export interface Taken {
   readonly inbox: string
   readonly shares: readonly { readonly share: string; readonly pattern: string }[]
   readonly items: readonly TakenItem[]
+  /** How far it came in what is retained. */
+  readonly walks: readonly Pick<Walk, 'pattern' | 'after'>[]
 }
 export interface TakenItem {
   /** 0: settled on delivery. */
@@ -105,6 +108,8 @@ export const writeTaken = (taken: Taken): Buffer => {
       .number(from + 3)
     putNotes(writer, notes)
   }
+  writer.number(taken.walks.length)
+  for (const { pattern, after } of taken.walks) writer.text(pattern).number(after)
   return writer.done()
 }
 export const readTaken = (body: BytesReader): Taken => ({
@@ -118,6 +123,8 @@ export const readTaken = (body: BytesReader): Taken => ({
     from: body.number() - 3,
     notes: readNotes(body),
   })),
+  // Logs of before have none.
+  walks: body.left > 0 ? body.list(() => ({ pattern: body.text(), after: body.number() })) : [],
 })
 export const putNotes = (writer: BytesWriter, notes: readonly string[] | undefined): void => {
   writer.number(notes?.length ?? 0)

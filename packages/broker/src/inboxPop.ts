@@ -1,6 +1,7 @@
 import type { CommandOf, Context, Delivered, Replies, Slot } from '@sluice/core'
 import type { StoredRecord } from '@sluice/remoting'
 import { emptyBatch, ViewBatch } from './batch.ts'
+import { bindingKey, notesOf } from './bindings.ts'
 import type { Core } from './core.ts'
 import { staleEpoch } from './errors.ts'
 import { inboxOf } from './inboxCommands.ts'
@@ -13,10 +14,11 @@ import {
   writeSlotsSettled,
   writeTaken,
 } from './inboxEvents.ts'
-import type { InboxState, ShareState, SlotState } from './inboxes.ts'
+import { type InboxState, type ShareState, SLOT_MAX, type SlotState } from './inboxes.ts'
 import type { Place } from './park.ts'
 import type { Pointer } from './pointers.ts'
 import { type Answer, type Look, nothing, POP_MAX, Pop } from './popPoll.ts'
+import { type Walk, walkOn } from './walks.ts'
 
 type PopCommand = CommandOf<'pop'>
 type InboxSource = Extract<PopCommand['source'], { kind: 'inbox' }>
@@ -28,15 +30,46 @@ interface Picked extends Pointer {
   readonly attempt: number
 }
 
-/** Takes up to `max` messages: what was out before, what is retained, then what waits, its own and of its shares in turns. */
-const pick = (inbox: InboxState, max: number, keep: boolean): Picked[] => {
+/** What one pop takes. */
+interface Taken {
+  readonly picked: readonly Picked[]
+  /** Those that went on. */
+  readonly walks: readonly Walk[]
+}
+
+/**
+ * Takes up to `max` messages: what was out before, up to `most` of what is retained, then what waits, its own and of its shares
+ * in turns.
+ */
+const pick = (core: Core, inbox: InboxState, max: number, keep: boolean, most: number): Taken => {
   const picked: Picked[] = []
   while (picked.length < max) {
-    const one = again(inbox) ?? fresh(inbox, keep)
+    const one = again(inbox)
     if (!one) break
     picked.push(one)
   }
-  return picked
+  const room = Math.min(most, max - picked.length, keep ? SLOT_MAX - inbox.slots.size : max)
+  const walks = room > 0 ? walk(core, inbox, room, keep, picked) : none
+  while (picked.length < max && !inbox.isWalking) {
+    const one = fresh(inbox, keep)
+    if (!one) break
+    picked.push(one)
+  }
+  return { picked, walks }
+}
+
+const none: readonly Walk[] = []
+
+/** @returns the walks that went on */
+const walk = ({ state, turns }: Core, inbox: InboxState, room: number, keep: boolean, picked: Picked[]) => {
+  const { found, walks, cost } = walkOn(inbox.walks, state.retained, room)
+  turns.spend(cost)
+  for (const { one, walk } of found) {
+    const note = inbox.binding(bindingKey(walk.pattern, undefined))?.binding.note
+    const notes = note === undefined ? undefined : notesOf(note)
+    picked.push(pickedFrom(inbox, 'retained', { place: one.place, size: one.size, notes }, keep ? inbox.freeSlot() : 0))
+  }
+  return walks
 }
 
 const again = (inbox: InboxState): Picked | undefined => {
@@ -50,14 +83,21 @@ const again = (inbox: InboxState): Picked | undefined => {
 }
 
 const fresh = (inbox: InboxState, keep: boolean): Picked | undefined => {
-  const line = inbox.hasRetained ? 'retained' : inbox.nextLine()
+  const line = inbox.nextLine()
   if (!line) return undefined
   const number = keep ? inbox.freeSlot() : 0
   if (keep && number === 0) return undefined
-  const pointer = line === 'retained' ? inbox.nextRetained()! : line.take()
-  const from = line === inbox ? 'own' : (line as ShareState | 'retained')
-  const { place, size, notes } = pointer
-  if (!keep) return { place, size, notes, slot: undefined, from, attempt: 1 }
+  return pickedFrom(inbox, line === inbox ? 'own' : (line as ShareState), line.take(), number)
+}
+
+/** @param number of its slot; 0: it is settled on delivery */
+const pickedFrom = (
+  inbox: InboxState,
+  from: Picked['from'],
+  { place, size, notes }: Pointer,
+  number: number,
+): Picked => {
+  if (number === 0) return { place, size, notes, slot: undefined, from, attempt: 1 }
   const share = typeof from === 'string' ? undefined : from
   const retained = from === 'retained'
   const slot: SlotState = { place, size, notes, slot: number, attempt: 1, received: false, retained, share }
@@ -66,7 +106,7 @@ const fresh = (inbox: InboxState, keep: boolean): Picked | undefined => {
 }
 
 /** Not waited for on the disk: after a power cut the messages are there again. */
-const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): void => {
+const writeDown = (core: Core, inbox: InboxState, { picked, walks }: Taken): void => {
   if (!inbox.persistent) {
     if (inbox.shares.size > 0)
       settleShares(
@@ -75,6 +115,7 @@ const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): vo
       )
     return
   }
+  if (picked.length === 0 && !walks.some(({ isOver }) => isOver)) return
   const shares = [...new Set(picked.flatMap(({ from }) => (typeof from === 'string' ? [] : [from])))]
   const fromOf = (from: Picked['from']): number => {
     if (from === 'own') return FROM_OWN
@@ -85,7 +126,7 @@ const writeDown = (core: Core, inbox: InboxState, picked: readonly Picked[]): vo
     return { slot: slot?.slot ?? 0, place, size, attempt, from: fromOf(from), notes }
   })
   core.log.append(
-    writeTaken({ inbox: inbox.name, shares: shares.map(({ share, pattern }) => ({ share, pattern })), items }),
+    writeTaken({ inbox: inbox.name, shares: shares.map(({ share, pattern }) => ({ share, pattern })), items, walks }),
   )
 }
 
@@ -151,19 +192,50 @@ class InboxPop extends Pop {
     return this.#inbox
   }
 
+  /** What came while the last look waited. */
+  protected override get isThereMore(): boolean {
+    return this.#inbox.hasVisible && !this.#isFull
+  }
+
+  get #isFull(): boolean {
+    return this.#keep && this.#inbox.slots.size >= SLOT_MAX
+  }
+
   protected look(wasWoken: boolean): Look | Promise<Look> {
     const inbox = this.#inbox
     this.checkEpoch()
     if (wasWoken && inbox.session === undefined) return nothing
     if (this.#max === 0) return inbox.hasVisible ? { batch: emptyBatch, more: true } : undefined
+    return inbox.isWalking ? this.#walk() : this.#take(0)
+  }
+
+  /** A page of what is retained in each turn that it gets, until there is something. */
+  async #walk(): Promise<Look> {
+    const { turns, parking } = this.core
+    while (!this.signal?.aborted && !parking.isClosed) {
+      const room = turns.room()
+      const most = typeof room === 'number' ? room : await room
+      this.checkEpoch()
+      const found = this.#take(most)
+      const reply = found instanceof Promise ? await found : found
+      if (reply || !this.#inbox.isWalking || this.#isFull) return reply
+    }
+    return undefined
+  }
+
+  /** @param most of what is retained */
+  #take(most: number): Look | Promise<Look> {
+    const inbox = this.#inbox
     for (;;) {
-      const picked = pick(inbox, this.#max, this.#keep)
+      const taken = pick(this.core, inbox, this.#max, this.#keep, most)
+      const { picked } = taken
+      writeDown(this.core, inbox, taken)
       if (picked.length === 0) return undefined
-      writeDown(this.core, inbox, picked)
-      const found = this.core.look(picked)
+      // A view of each page would be kept until it is old: of what is far from over.
+      const found = this.core.look(picked, inbox.isWalking)
       if (!Array.isArray(found) || (inbox.persistent && this.#keep)) return this.kept(picked, found)
       const reply = this.given(picked, found)
-      if (reply) return reply
+      if (reply || inbox.isWalking) return reply
     }
   }
 
@@ -173,7 +245,7 @@ class InboxPop extends Pop {
     if (this.#inbox.persistent && this.#keep) await this.core.log.kept()
     // What was picked keeps its slot and goes to who opened the inbox meanwhile.
     this.checkEpoch()
-    return this.given(picked, views) ?? this.look(false)
+    return this.given(picked, views) ?? (this.#inbox.isWalking ? undefined : this.look(false))
   }
 
   protected checkEpoch(): void {

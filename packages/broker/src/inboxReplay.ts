@@ -100,7 +100,7 @@ const left = (state: State, { inbox: name, at, expiry, willAfter }: inboxEvents.
   endInbox(state, inbox, at)
 }
 
-const taken = (state: State, { inbox: name, shares, items }: inboxEvents.Taken): void => {
+const taken = (state: State, { inbox: name, shares, items, walks }: inboxEvents.Taken): void => {
   const inbox = knownInbox(state, name)
   if (!inbox) return
   for (const { slot, place, size, attempt, from, notes } of items) {
@@ -109,7 +109,6 @@ const taken = (state: State, { inbox: name, shares, items }: inboxEvents.Taken):
       if (known) known.attempt = attempt
       continue
     }
-    if (from === inboxEvents.FROM_RETAINED) inbox.nextRetained()
     const named = from >= 0 ? shares[from] : undefined
     const share = named && state.shares.get(bindingKey(named.pattern, named.share))
     const line: Line | undefined = from === inboxEvents.FROM_OWN ? inbox : share
@@ -118,6 +117,7 @@ const taken = (state: State, { inbox: name, shares, items }: inboxEvents.Taken):
     const retained = from === inboxEvents.FROM_RETAINED
     inbox.setSlot({ slot, place, size, notes, attempt, received: false, retained, share })
   }
+  for (const walk of walks) inbox.walked(walk)
 }
 
 const settled = (state: State, { inbox: name, way, how, slots }: inboxEvents.SlotsSettled): void => {

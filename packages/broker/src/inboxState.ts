@@ -1,48 +1,10 @@
-import { type Binding, checkPattern, type EpochMs } from '@sluice/core'
+import type { Binding, EpochMs } from '@sluice/core'
 import { bindingKey, boundOf } from './bindings.ts'
 import { InboxState, type SlotState } from './inboxes.ts'
-import type { Pointed, State } from './state.ts'
+import type { State } from './state.ts'
+import { Walk } from './walks.ts'
 
 /** Changes of inboxes that serving and recovery share. */
-
-const matcher = (pattern: string): ((full: string) => boolean) => {
-  const levels = pattern.split('/')
-  const literal = levels
-    .slice(
-      0,
-      levels.findIndex((level) => level === '+' || level === '#'),
-    )
-    .join('/')
-  // Of all below a topic, which is what most ask for, the beginning says it.
-  if (literal !== '' && levels.at(-1) === '#' && !levels.includes('+')) {
-    const below = `${literal}/`
-    return (full) => full.startsWith(below) || full === literal
-  }
-  return (full) => {
-    if (!full.startsWith(literal)) return false
-    const at = full.split('/')
-    if (full.startsWith('$') && (levels[0] === '+' || levels[0] === '#')) return false
-    for (let depth = 0; depth < levels.length; depth++) {
-      if (levels[depth] === '#') return true
-      if (depth >= at.length) return false
-      if (levels[depth] !== '+' && levels[depth] !== at[depth]) return false
-    }
-    return at.length === levels.length
-  }
-}
-
-/** Retained messages that a pattern matches, in the order they were stored: where they stand in the state, no copies. */
-export const retainedFor = (state: State, pattern: string): readonly Pointed[] => {
-  checkPattern(pattern)
-  if (!/[+#]/.test(pattern)) {
-    const one = state.retained.get(pattern)
-    return one ? [one] : []
-  }
-  const matches = matcher(pattern)
-  const found: Pointed[] = []
-  for (const [full, one] of state.retained) if (matches(full)) found.push(one)
-  return found.sort((a, b) => a.place - b.place)
-}
 
 /** @returns whether it had a binding of this pattern and share before */
 export const bind = (state: State, inbox: InboxState, binding: Binding): boolean => {
@@ -60,8 +22,8 @@ export const bind = (state: State, inbox: InboxState, binding: Binding): boolean
   if (before) state.bindings.remove(before)
   state.bindings.add(bound)
   inbox.setBinding(bound)
-  if (binding.retained === 'send' || (binding.retained === 'ifNew' && !before))
-    inbox.replayRetained(retainedFor(state, binding.pattern), binding.note)
+  const isWanted = binding.retained === 'send' || (binding.retained === 'ifNew' && !before)
+  if (isWanted && state.retained.size > 0) inbox.walk(new Walk(binding.pattern, state.retained.newest))
   return before !== undefined
 }
 
@@ -79,8 +41,10 @@ export const unbind = (state: State, inbox: InboxState, pattern: string, share: 
   const bound = inbox.binding(key)
   if (!bound) return false
   inbox.deleteBinding(key)
-  if (bound.target instanceof InboxState) state.bindings.remove(bound)
-  else {
+  if (bound.target instanceof InboxState) {
+    state.bindings.remove(bound)
+    inbox.walks.delete(pattern)
+  } else {
     inbox.shares.delete(bound.target)
     bound.target.members.delete(inbox)
   }

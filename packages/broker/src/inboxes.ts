@@ -6,6 +6,7 @@ import { type Pointer, Pointers } from './pointers.ts'
 import { SmallMap, SmallSet } from './small.ts'
 import type { Answer } from './state.ts'
 import type { Waiter } from './waiters.ts'
+import type { Walk } from './walks.ts'
 
 /** A numbered delivery of an inbox that is not settled. */
 export interface SlotState extends Pointer {
@@ -131,7 +132,7 @@ class Deliveries {
 
 /** What most inboxes never have. */
 class Seldom {
-  retained = new Pointers()
+  readonly walks = new SmallMap<string, Walk>()
   readonly incoming = new SmallMap<number, Answer>()
   readonly shares = new SmallSet<ShareState>()
   /** Which of its own line and its shares is next. */
@@ -148,7 +149,7 @@ const noSlots: Pick<
 const noAnswers: Omit<SmallMap<number, Answer>, 'set'> = new SmallMap()
 const noShares: Omit<SmallSet<ShareState>, 'add'> = new SmallSet()
 const noSlot: readonly SlotState[] = []
-const noPointer: readonly Pointer[] = []
+const noWalks: Omit<SmallMap<string, Walk>, 'set'> = new SmallMap()
 
 /** There may be a hundred thousand: what one has never needed costs a word. */
 export class InboxState extends Line {
@@ -273,26 +274,23 @@ export class InboxState extends Line {
     return (this.#seldom ??= new Seldom())
   }
 
-  /** Retained messages to hand out, before what is live. */
-  get retained(): readonly Pointer[] {
-    return this.#seldom?.retained.all() ?? noPointer
+  /** Through what is retained, which is handed out before what is live. One of each pattern that it is bound to. */
+  get walks() {
+    return this.#seldom?.walks ?? noWalks
   }
-  get hasRetained(): boolean {
-    return this.#seldom !== undefined && this.#seldom.retained.length > 0
+  get isWalking(): boolean {
+    return this.walks.size > 0
   }
-  replayRetained(
-    pointers: readonly { readonly place: number; readonly size: number }[],
-    note: string | undefined,
-  ): void {
-    if (pointers.length === 0) return
-    const notes = note === undefined ? undefined : [note]
-    for (const { place, size } of pointers) this.seldom.retained.push(place, size, notes)
+  /** Behind all others; one of the same pattern begins anew. */
+  walk(walk: Walk): void {
+    this.walks.delete(walk.pattern)
+    this.seldom.walks.set(walk.pattern, walk)
   }
-  addRetained(pointers: readonly Pointer[]): void {
-    for (const { place, size, notes } of pointers) this.seldom.retained.push(place, size, notes)
-  }
-  nextRetained(): Pointer | undefined {
-    return this.hasRetained ? this.seldom.retained.shift() : undefined
+  walked({ pattern, after }: Pick<Walk, 'pattern' | 'after'>): void {
+    const walk = this.walks.get(pattern)
+    if (!walk) return
+    walk.after = after
+    if (walk.isOver) this.walks.delete(pattern)
   }
 
   /** Publishes of the client that it may repeat: slot to first answer. */
@@ -321,14 +319,6 @@ export class InboxState extends Line {
     return undefined
   }
 
-  override dropBelow(place: number): void {
-    super.dropBelow(place)
-    const kept = this.retained.filter((pointer) => pointer.place >= place)
-    if (kept.length === this.retained.length) return
-    this.seldom.retained = new Pointers()
-    this.addRetained(kept)
-  }
-
   get will(): Will | undefined {
     return this.#seldom?.will
   }
@@ -349,7 +339,7 @@ export class InboxState extends Line {
   }
 
   get hasVisible(): boolean {
-    if (this.visible > 0 || (this.#deliveries && this.#deliveries.again.length > 0) || this.hasRetained) return true
+    if (this.visible > 0 || (this.#deliveries && this.#deliveries.again.length > 0) || this.isWalking) return true
     for (const share of this.shares) if (share.visible > 0) return true
     return false
   }

@@ -92,7 +92,7 @@ export class Retention {
   /** What must not go with its segment, written again at the end. */
   async #copyForward(start: number): Promise<void> {
     const { state } = this.#core
-    const retained = [...state.retained.values()].filter(({ place }) => place < start)
+    const retained = [...state.retained].filter(({ place }) => place < start)
     for (let at = 0; at < retained.length; at += COPY)
       await this.#copy(retained.slice(at, at + COPY), ({ place }) => ({ copy: place }))
     const delayed = [...state.delayed.values()].filter(({ place }) => place < start)

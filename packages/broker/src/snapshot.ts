@@ -14,7 +14,7 @@ import type { TopicState } from './topics.ts'
  * shares, to which inboxes give back, and the wills that they leave, after them.
  */
 const SNAPSHOT = 0x534c534e // "SLSN"
-const VERSION = 3
+const VERSION = 4
 /** Bytes after which a slice ends and others run. */
 const SLICE = 64 * 1024
 

@@ -9,8 +9,10 @@ import { putNotes, readNotes } from './inboxEvents.ts'
 import type { InboxState, Line, ShareState, SlotState } from './inboxes.ts'
 import { bind, bindShare } from './inboxState.ts'
 import type { Pointer } from './pointers.ts'
-import type { Delayed, Kept, PendingWill, Pointed, State } from './state.ts'
+import type { Retained } from './retained.ts'
+import type { Delayed, Kept, PendingWill, State } from './state.ts'
 import type { TopicState } from './topics.ts'
+import { Walk } from './walks.ts'
 
 /** What one thing of the state is in a snapshot. What stands in queues is in the sidecars. */
 
@@ -123,11 +125,11 @@ export const takeHalf = (reader: BytesReader, { halves }: State): void =>
     ending: false,
   })
 
-export const putRetained = (writer: BytesWriter, [full, { place, size }]: readonly [string, Pointed]): void => {
-  writer.text(full).number(place).number(size)
+export const putRetained = (writer: BytesWriter, { full, place, size, at }: Retained): void => {
+  writer.text(full).number(place).number(size).number(at)
 }
 export const takeRetained = (reader: BytesReader, state: State): void => {
-  state.retained.set(reader.text(), { place: reader.number(), size: reader.number() })
+  state.retained.set(reader.text(), reader.number(), reader.number(), reader.number())
 }
 
 export const putOnce = (writer: BytesWriter, [key, { until, stored }]: readonly [string, Kept]): void => {
@@ -206,7 +208,9 @@ export const putInbox = (writer: BytesWriter, inbox: InboxState): void => {
   const { persistent } = inbox
   writer.text(JSON.stringify(persistent ? inbox.bindings.map(({ binding }) => binding) : []))
   putLine(writer, persistent ? inbox.all() : [])
-  putLine(writer, persistent ? inbox.retained : [])
+  const walks = persistent ? [...inbox.walks.values()] : []
+  writer.number(walks.length)
+  for (const { pattern, until, after } of walks) writer.text(pattern).number(until).number(after)
   const slots = persistent ? [...inbox.slots.values()] : []
   writer.number(slots.length)
   for (const slot of slots) {
@@ -227,7 +231,7 @@ export const takeInbox = (reader: BytesReader, state: State, since: number): voi
   if (reader.flag()) inbox.will = { record: Buffer.from(reader.bytes()), after: reader.number() }
   for (const binding of JSON.parse(reader.text()) as Binding[]) bind(state, inbox, { ...binding, retained: 'skip' })
   takeLine(reader, inbox)
-  inbox.addRetained(reader.list(() => takePointer(reader)))
+  reader.list(() => inbox.walk(new Walk(reader.text(), reader.number(), reader.number())))
   reader.list(() => inbox.setSlot(takeSlot(reader, state)))
   reader.list(() => inbox.answered(reader.number(), { stored: takeAnswer(reader, state.node) }))
   state.isSince(inbox, since)

@@ -8,6 +8,7 @@ import { Heap } from './heap.ts'
 import { InboxState, ShareState } from './inboxes.ts'
 import type { Touched } from './log.ts'
 import { flagsOf, hashTag, newShelf } from './queueIndex.ts'
+import { RetainedTopics } from './retained.ts'
 import { Standing } from './standing.ts'
 import { checkGroupName, type QueueState, TopicState } from './topics.ts'
 
@@ -89,7 +90,7 @@ export class State {
   readonly inboxes = new Map<string, InboxState>()
   readonly shares = new Map<string, ShareState>()
   readonly bindings = new Bindings()
-  readonly retained = new Map<string, Pointed>()
+  readonly retained = new RetainedTopics()
   /** By key. */
   readonly delayed = new Map<number, Delayed>()
   readonly halves = new Halves()
@@ -143,7 +144,7 @@ export class State {
     this.trimmed.delete(topic)
     for (const { records } of topic.queues) records.leaveShelf()
     for (const group of this.groups.values()) group.topics.delete(name)
-    for (const full of this.retained.keys()) {
+    for (const { full } of this.retained) {
       if (full === name || full.startsWith(`${name}/`)) this.retained.delete(full)
     }
   }
@@ -255,7 +256,7 @@ export class State {
       return
     }
     const full = fullTopic(message.topic, factsOf(message))
-    if (this.retained.get(full)?.place === copy) this.retained.set(full, { place, size })
+    this.retained.moved(full, copy, place, size)
   }
 
   keep(key: string, until: EpochMs, answer: Answer): void {
@@ -310,8 +311,7 @@ export class State {
   #retain(message: Message, facts: Facts, place: number, size: number): void {
     const full = fullTopic(message.topic, facts)
     if (message.body.length === 0) this.retained.delete(full)
-    else if (this.retained.has(full) || this.retained.size < this.bounds.retained)
-      this.retained.set(full, { place, size })
+    else if (this.retained.get(full) || this.retained.size < this.bounds.retained) this.retained.set(full, place, size)
   }
 
   #fanOut(message: Message, facts: Facts, place: number, size: number, publisher: string | undefined): void {
