@@ -14,6 +14,7 @@ const digits = Uint8Array.from('0123456789ABCDEF', (digit) => digit.charCodeAt(0
 interface Shape {
   readonly store: Buffer
   readonly queue: number
+  readonly queueDigits: number
   readonly place: number
   readonly offset: number
   readonly offsetDigits: number
@@ -32,8 +33,9 @@ interface Shape {
 export class SendAnswers {
   readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES)
   #end = 0
-  /** Of the last answer, which stands before `end` unless it is 0. */
+  /** Of the last answer, and where it begins. */
   #shape: Shape | undefined
+  #last = 0
 
   /** Whether there is room for one more. */
   get full(): boolean {
@@ -46,22 +48,23 @@ export class SendAnswers {
     const shape = this.#shape
     const alike =
       shape !== undefined &&
-      this.#end > 0 &&
       shape.store === store &&
-      shape.queue === queue &&
+      shape.queueDigits === digitsOf(queue) &&
       shape.idLength === id.length &&
       shape.offsetDigits === digitsOf(offset) &&
       shape.opaqueDigits === digitsOf(opaque)
     const from = this.#end
-    if (alike) this.#page.copyWithin(from, from - shape.bytes, from)
+    if (alike && this.#last !== from) this.#page.copyWithin(from, this.#last, this.#last + shape.bytes)
     const now = alike ? shape : this.#write(opaque, offset, id, queue, store)
+    this.#shape = now
+    this.#last = from
     if (!this.#text(id, from + now.id)) return false
     this.#hex(place, from + now.place)
     if (alike) {
+      this.#number(queue, from + now.queue, now.queueDigits)
       this.#number(offset, from + now.offset, now.offsetDigits)
       this.#number(opaque, from + now.opaque, now.opaqueDigits)
     }
-    this.#shape = now
     this.#end = from + now.bytes
     return true
   }
@@ -81,7 +84,8 @@ export class SendAnswers {
     const put = (text: string): number => (at += page.write(text, at, 'latin1')) - from
     const place = put(`{"code":0,"extFields":{"msgId":"${store.toString('hex').toUpperCase()}`)
     at += PLACE_DIGITS
-    put(`","queueId":"${queue}","queueOffset":"`)
+    const queueAt = put('","queueId":"')
+    put(`${queue}","queueOffset":"`)
     const offsetAt = at - from
     put(String(offset))
     const idAt = put('","transactionId":"')
@@ -94,7 +98,8 @@ export class SendAnswers {
     page.writeUInt32BE(bytes - HEAD_BYTES, from + 4)
     return {
       store,
-      queue,
+      queue: queueAt,
+      queueDigits: digitsOf(queue),
       place,
       offset: offsetAt,
       offsetDigits: digitsOf(offset),
