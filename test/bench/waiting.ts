@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type Broker, openBroker } from '@sluice/broker'
 import type { CommandOf, Kind, ReplyTo } from '@sluice/core'
-import { context } from './context.ts'
+import { contextOf, sessionOf } from '@sluice/testkit'
+
+const context = contextOf(sessionOf('bench/1'))
 
 /** A broker alone in this process, for loads that ask what many of something cost it. */
 export interface Lone {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { joined } from './joined.ts'
@@ -16,5 +17,20 @@ describe('parts', () => {
       }),
       { numRuns: 1_000 },
     )
+  })
+
+  it('are trusted not to change: who joins them again in the same turn gets the bytes of the first time', () => {
+    const list = [Buffer.from('one '), Buffer.from('two')]
+    const whole = joined(list, 7)
+    list[0]!.fill('x')
+    expect(joined(list, 7)).toBe(whole)
+    expect(whole.toString()).toBe('one two')
+  })
+
+  it('are not kept beyond the turn', async () => {
+    const list = [Buffer.from('a'), Buffer.from('b')]
+    const whole = joined(list, 2)
+    await setImmediate()
+    expect(joined(list, 2)).not.toBe(whole)
   })
 })

@@ -12,11 +12,13 @@ import {
   type Session,
 } from '@sluice/core'
 import { encodeRecord, noHost, viewRecord } from '@sluice/remoting'
-import { type FakeClock, fakeClock, socketPair, turns } from '@sluice/testkit'
+import { type FakeClock, fakeClock, contextOf as madeContext, sessionOf, socketPair, turns } from '@sluice/testkit'
 import { type ConnectOptions, connectBackend, type LinkedBackend } from '../src/client.ts'
 import type { Resumption } from '../src/holders.ts'
 import { BackendServer, type ServerOptions } from '../src/server.ts'
 import type { ServedBackend } from '../src/serving.ts'
+
+export { sessionOf }
 
 export const NODE = 'n0'
 export const SEAL_KEY = Buffer.alloc(32, 7)
@@ -137,24 +139,9 @@ export class Rig {
   }
 }
 
-export const sessionOf = (id: string, client = id): Session => ({
-  id,
-  client,
-  principal: { name: client, tenant: '', super: true },
-  protocol: 'test',
-  language: 'js',
-  version: 1,
-  remoteAddress: '127.0.0.1:5',
-  localAddress: '127.0.0.1:6',
-  notify: async () => undefined,
-})
-
-export const contextOf = (session: Session, clock: FakeClock, more: Partial<Context> = {}): Context => ({
-  session,
-  principal: session.principal,
-  deadline: clock.now() + 5_000,
-  ...more,
-})
+/** As a gateway gives one: five seconds are left. */
+export const contextOf = (session: Session, clock: FakeClock, more: Partial<Context> = {}): Context =>
+  madeContext(session, { deadline: clock.now() + 5_000, ...more })
 
 export const message = (body = 'x'): Message => ({ topic: 'T', body: Buffer.from(body), properties: {} })
 

@@ -1,5 +1,6 @@
 export * from './check.ts'
 export * from './clock.ts'
+export * from './context.ts'
 export * from './contract/driver.ts'
 export { type ContractOptions, contractChecks } from './contract/index.ts'
 export { batchOf, MemoryBackend, type MemoryOptions } from './fake/backend.ts'

@@ -1,6 +1,6 @@
 import { openBroker } from '@sluice/broker'
 import type { CommandOf, ReplyTo } from '@sluice/core'
-import { context } from '../context.ts'
+import { contextOf, sessionOf } from '@sluice/testkit'
 
 /** Fills the log of a data directory with one topic, by the broker itself, and closes it. */
 interface Options {
@@ -22,6 +22,7 @@ const command: CommandOf<'publish'> = {
   messages: Array.from({ length: BATCH }, () => ({ topic, body, properties: {} })),
   oneway: false,
 }
+const context = contextOf(sessionOf('bench/1'))
 const began = performance.now()
 let messages = 0
 for (; broker.stats().end < bytes; messages += BATCH) {

@@ -1,6 +1,6 @@
 import { type Broker, type FileLayer, openBroker } from '@sluice/broker'
 import type { Clock, Context, EpochMs, Log, Ms } from '@sluice/core'
-import { fakeClock } from '@sluice/testkit'
+import { contextOf, fakeClock, sessionOf } from '@sluice/testkit'
 import type { Settings } from './site.ts'
 
 /** Time that passes as it is told, and can leap: then periodic work is done once and not once a period. */
@@ -49,21 +49,5 @@ export const openHere = ({ flush, segmentBytes, retainBytes }: Settings, parts: 
     rests: { now: () => 0, pause: () => new Promise((resolve) => setImmediate(resolve)) },
   })
 
-const principal = { name: 'c', tenant: '', super: true }
-
 /** Of every command. */
-export const context: Context = {
-  session: {
-    id: 'chaos/1',
-    client: 'chaos',
-    principal,
-    protocol: 'test',
-    language: 'js',
-    version: 1,
-    remoteAddress: '127.0.0.1:1',
-    localAddress: '127.0.0.1:2',
-    notify: async () => undefined,
-  },
-  principal,
-  deadline: Number.MAX_SAFE_INTEGER,
-}
+export const context: Context = contextOf(sessionOf('chaos/1', 'chaos'))

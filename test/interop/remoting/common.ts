@@ -111,19 +111,20 @@ const ROUND = 8
 /**
  * Sends to all queues of a topic, round after round, until the consumers heard of one round what they should. That they
  * have their queues is nothing that every client tells. The texts begin with `warm`.
+ * @returns how many were sent
  */
 export const warmUp = async (
   { agent, nameserver }: Bench,
   topic: string,
   consumers: readonly Listening[],
   so: (heard: readonly (readonly Heard[])[]) => boolean = allHeard,
-): Promise<void> => {
+): Promise<number> => {
   const end = Date.now() + REBALANCED_MS
   for (let round = 0; Date.now() < end; round++) {
     const prefix = `warm${round}.`
     allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(ROUND, prefix) }))
     const heard = () => consumers.map((one) => one.heard.filter((message) => textOf(message).startsWith(prefix)))
-    if (await until(() => so(heard()), 1_000)) return
+    if (await until(() => so(heard()), 1_000)) return (round + 1) * ROUND
   }
   throw new Error(`${consumers.length} consumers have not found their queues`)
 }

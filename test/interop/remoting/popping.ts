@@ -14,6 +14,7 @@ import {
   same,
   textOf,
   until,
+  warmUp,
 } from './common.ts'
 import { type Leases, readLeases } from './leases.ts'
 
@@ -99,7 +100,8 @@ const popTogether = async (bench: Bench): Promise<void> => {
   let oldest = await consumers.join()
   must(await oldest.has(1, REBALANCED_MS), () => 'the first consumer pops nothing')
   const slow = await consumers.join({ holdMs: SLOW_MS, threads: 4 })
-  const sent = 1 + (await sendUntilHeard(bench, topic, slow))
+  // What it holds too long is what there is to prove.
+  const sent = 1 + (await warmUp(bench, topic, [slow], ([heard]) => heard!.length > 0))
   for (let wave = 0; wave < waves; wave++) {
     const next = await consumers.join()
     await Promise.all([send(bench, topic, (wave * total) / waves, total / waves), pause(full ? 2_000 : 500)])
@@ -115,18 +117,6 @@ const popTogether = async (bench: Bench): Promise<void> => {
   await until(async () => (await settled()) >= sent + total, REBALANCED_MS)
   await oldest.stop()
   report(consumers, await leases(), sent + total)
-}
-
-/** How many it took until a consumer beside others heard one: what it holds too long is what there is to prove. */
-const sendUntilHeard = async ({ agent, nameserver }: Bench, topic: string, consumer: Listening): Promise<number> => {
-  const end = Date.now() + REBALANCED_MS
-  for (let sent = 0; ; ) {
-    if (consumer.heard.length > 0) return sent
-    must(Date.now() < end, () => 'the slow consumer pops nothing')
-    allSent(await agent.produce({ nameserver, group: 'PG', topic, messages: numbered(8, `early${sent}.`) }))
-    sent += 8
-    await consumer.has(1, 1_000)
-  }
 }
 
 const report = (consumers: Consumers, leases: Leases, total: number): void => {
