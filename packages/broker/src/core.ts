@@ -90,7 +90,7 @@ export class Core {
     this.counters = parts.counters
     this.cold = new ColdReads(parts)
     this.state.touch = (what) => this.log.touch(what)
-    this.state.matched = (message, place, size) => this.#fresh(message, place, size)
+    this.state.matched = (message, place, size, readers) => this.#fresh(message, place, size, readers)
     this.state.keyed = (topic, facts, place) => this.keys.add(topic, facts, place)
   }
 
@@ -129,16 +129,19 @@ export class Core {
   }
 
   /** Its readers come as soon as it is durable: they need not parse what was just written. */
-  #fresh(message: Message, place: number, size: number): void {
+  #fresh(message: Message, place: number, size: number, readers: number): void {
     const record = message.packed ? undefined : this.log.peek(place, size)
-    if (record) this.#views.push(freshRecord(record, this.settings.node, message), place)
+    if (record) this.#views.push(freshRecord(record, this.settings.node, message), place, readers)
   }
 
   /** What {@link read} finds, as views. `once`: they are not remembered, for nobody else looks at them soon. */
-  look(pointers: readonly Pointed[], once = false): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
+  look(
+    pointers: readonly Pointed[],
+    once = false,
+  ): (StoredRecord | undefined)[] | Promise<(StoredRecord | undefined)[]> {
     const views: StoredRecord[] = []
     for (const { place, size } of pointers) {
-      let view = this.#views.at(place)
+      let view = this.#views.take(place)
       if (!view) {
         const record = this.log.peek(place, size)
         if (!record) return this.#lookCold(pointers, once)

@@ -108,8 +108,8 @@ export class State {
   readonly #since = new Map<object, number>()
   /** Told of what readers must not see before it is durable. */
   touch: (what: Touched) => void = ignore
-  /** Told of each message that some binding wants. */
-  matched: (message: Message, place: number, size: number) => void = ignore
+  /** Told of each message that some binding wants, and for how many inboxes and shares it is. */
+  matched: (message: Message, place: number, size: number, readers: number) => void = ignore
   /** Told of each message in a queue. */
   keyed: (topic: string, facts: Facts, place: number) => void = ignore
 
@@ -318,7 +318,7 @@ export class State {
     if (this.bindings.empty || message.topic.startsWith('%')) return
     const routes = this.bindings.match(facts.path, message, publisher)
     if (routes.length === 0) return
-    this.matched(message, place, size)
+    this.matched(message, place, size, routes.length)
     for (const { target, notes } of routes) {
       if (!this.applies(target)) continue
       target.push(place, size, notes, this.bounds.inboxLength)

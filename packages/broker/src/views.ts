@@ -13,6 +13,8 @@ const slotOf = (place: number): number => Math.imul((place % 2 ** 32) >>> 3, 0x9
 export class Views {
   readonly #newest: (StoredRecord | undefined)[] = new Array(VIEWS).fill(undefined)
   readonly #newestPlaces = new Float64Array(VIEWS)
+  /** Who has not asked for it yet. */
+  readonly #newestReaders = new Uint32Array(VIEWS)
   /** Numbers of the newest, counted for ever: from the first one that is remembered to the next one. */
   #first = 0
   #next = 0
@@ -22,13 +24,14 @@ export class Views {
   readonly #otherPlaces = new Float64Array(VIEWS)
   #othersFrom = 0
 
-  /** Of a record that was just written, behind all others. */
-  push(view: StoredRecord, place: number): void {
+  /** Of a record that was just written, behind all others, for so many readers. */
+  push(view: StoredRecord, place: number, readers: number): void {
     if (this.#next > this.#first && this.#placeOf(this.#next - 1) >= place) this.#forget(this.#next)
     this.#forget(this.#next - VIEWS + 1)
     while (this.#first < this.#next && this.#placeOf(this.#first) <= place - VIEWS_BYTES) this.#forget(this.#first + 1)
     this.#newest[this.#next % VIEWS] = view
     this.#newestPlaces[this.#next % VIEWS] = place
+    this.#newestReaders[this.#next % VIEWS] = readers
     this.#next++
   }
 
@@ -44,8 +47,21 @@ export class Views {
     return view
   }
 
+  /**
+   * For one of its readers. After the last one it is forgotten: nearly every message has one, and dies young with its packets
+   * and the memory that they were cut from.
+   */
+  take(place: number): StoredRecord | undefined {
+    const number = this.#find(place)
+    const view = number < 0 ? undefined : this.#newest[number % VIEWS]
+    if (!view) return this.at(place)
+    if (--this.#newestReaders[number % VIEWS]! <= 0) this.#newest[number % VIEWS] = undefined
+    return view
+  }
+
   at(place: number): StoredRecord | undefined {
-    const newest = this.#find(place)
+    const number = this.#find(place)
+    const newest = number < 0 ? undefined : this.#newest[number % VIEWS]
     if (newest) return newest
     const slot = slotOf(place)
     return this.#otherPlaces[slot] === place ? this.#others[slot] : undefined
@@ -59,11 +75,11 @@ export class Views {
     for (; this.#first < to; this.#first++) this.#newest[this.#first % VIEWS] = undefined
   }
 
-  /** Who reads goes from one to the next, or begins anew. */
-  #find(place: number): StoredRecord | undefined {
+  /** Who reads goes from one to the next, or begins anew. −1: it is not here. */
+  #find(place: number): number {
     let low = this.#first
     let high = this.#next
-    if (low === high || place < this.#placeOf(low)) return undefined
+    if (low === high || place < this.#placeOf(low)) return -1
     const guess = this.#hint + 1
     if (guess >= low && guess < high && this.#placeOf(guess) === place) low = guess
     else
@@ -72,8 +88,8 @@ export class Views {
         if (this.#placeOf(middle) < place) low = middle + 1
         else high = middle
       }
-    if (low === this.#next || this.#placeOf(low) !== place) return undefined
+    if (low === this.#next || this.#placeOf(low) !== place) return -1
     this.#hint = low
-    return this.#newest[low % VIEWS]
+    return low
   }
 }
