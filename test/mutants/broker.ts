@@ -123,6 +123,22 @@ const mutants: readonly Mutant[] = [
     test: 'give memory away that is not read into again',
   },
   {
+    name: 'a direct read that was cut short is believed',
+    file: `${source}/window.ts`,
+    from: 'if (from + have < to) return false',
+    to: '',
+    suite: `${source}/cold.test.ts`,
+    test: 'give the same where direct reads are cut short',
+  },
+  {
+    name: 'what the system keeps is read from the disk',
+    file: `${source}/window.ts`,
+    from: 'start >= this.#began && start >= log.end - recentBytes',
+    to: 'false',
+    suite: `${source}/cold.test.ts`,
+    test: 'of what was just written go to what the system keeps, as far back as it is trusted to',
+  },
+  {
     name: 'a timer is lost when its segment goes',
     file: `${source}/retention.ts`,
     from: 'for (let at = 0; at < delayed.length; at += COPY)',

@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import {
   type Backend,
@@ -54,6 +55,8 @@ export interface BrokerOptions {
   readonly bounds?: Partial<Bounds>
   /** How those rest who read what is in the files only; default: in real time, whatever the clock says. */
   readonly rests?: Rests
+  /** Newest bytes of the log that the system is trusted to have in its memory still; default: an eighth of what it has. */
+  readonly recentBytes?: number
 }
 
 /** What admin pages and metrics show. */
@@ -186,9 +189,13 @@ const open = async (
     settings,
     counters,
     rests: options.rests ?? realRests,
+    recentBytes: options.recentBytes ?? systemMemory() / 8,
   })
   const retention = new Retention(core, checkpoints, { ...defaultRetain, ...options.retain })
   return new LogBroker(options, core, checkpoints, retention, unlock)
 }
+
+/** Bytes, of this process' container where it has a bound. */
+const systemMemory = (): number => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
 
 const WHEEL_MS = 50

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Bench, bodies, message } from '../test/support.ts'
-import { type FileLayer, type OpenFile, realFiles } from './files.ts'
+import { type FileLayer, type How, type OpenFile, realFiles } from './files.ts'
 import { SHARE } from './pace.ts'
+import { ALIGN, PIECE } from './window.ts'
 
 const SEGMENT = /\d{20}$/
 
@@ -13,15 +14,23 @@ class Watched implements FileLayer {
   readonly unlink = realFiles.unlink
   readonly syncDir = realFiles.syncDir
   readonly lock = realFiles.lock
-  reads = 0
+  readonly asked: { readonly how: How; readonly position: number; readonly length: number }[] = []
   bytes = 0
   /** Under way, and at most. */
   now = 0
   most = 0
   /** What each read waits for. */
   gate: () => Promise<unknown> = async () => undefined
+  /** What direct reads come to. */
+  direct: 'read' | 'not opened' | 'not read' | 'cut short' = 'read'
 
-  async open(path: string, how: 'create' | 'write' | 'read'): Promise<OpenFile> {
+  /** The ways in which segments were read. */
+  get ways(): ('direct' | 'kept')[] {
+    return [...new Set(this.asked.map(({ how }) => (how === 'direct' ? how : 'kept')))]
+  }
+
+  async open(path: string, how: How): Promise<OpenFile> {
+    if (how === 'direct' && this.direct === 'not opened') throw new Error('EINVAL')
     const file = await realFiles.open(path, how)
     if (!SEGMENT.test(path)) return file
     return {
@@ -31,12 +40,14 @@ class Watched implements FileLayer {
       truncate: (size) => file.truncate(size),
       close: () => file.close(),
       read: async (position, length, into) => {
-        this.reads++
+        this.asked.push({ how, position, length })
         this.now++
         this.most = Math.max(this.most, this.now)
         try {
           await this.gate()
-          const read = await file.read(position, length, into)
+          if (how === 'direct' && this.direct === 'not read') throw new Error('EINVAL')
+          const whole = await file.read(position, length, into)
+          const read = how === 'direct' && this.direct === 'cut short' ? whole.subarray(0, 512) : whole
           this.bytes += read.length
           return read
         } finally {
@@ -55,13 +66,16 @@ describe('cold reads', () => {
   let bench: Bench
   const body = (at: number) => `${at}.`.padEnd(2000 + (at % 7) * 500, String(at % 10))
 
+  const wanted = [...Array.from({ length: COUNT }, (_, at) => body(at)), 'x'.repeat(1_500_000)].sort()
+
   beforeEach(async () => {
     bench = await Bench.start({ defaultQueues: QUEUES, files, segmentBytes: 4 * 1024 * 1024 })
     for (let at = 0; at < COUNT; at += 50)
       await bench.publish(...Array.from({ length: 50 }, (_, more) => message('T', body(at + more))))
     await bench.publish(message('T', 'x'.repeat(1_500_000)))
     await bench.reopen()
-    files.reads = files.bytes = files.most = 0
+    files.asked.length = files.bytes = files.most = 0
+    files.direct = 'read'
   })
   afterEach(() => bench.end())
 
@@ -82,7 +96,6 @@ describe('cold reads', () => {
 
   it('give every record of every queue, whole and in order, also one that is longer than what is read at a time', async () => {
     const queues = await Promise.all([0, 1, 2, 3].map((index) => readAll(index, 32)))
-    const wanted = [...Array.from({ length: COUNT }, (_, at) => body(at)), 'x'.repeat(1_500_000)].sort()
     expect(queues.flat().sort()).toEqual(wanted)
     for (const all of queues)
       expect(all.slice(0, 100).map(Number.parseFloat)).toEqual(
@@ -95,6 +108,52 @@ describe('cold reads', () => {
     const { start, end } = bench.broker.stats()
     expect(files.most).toBe(1)
     expect(files.bytes).toBeLessThan((end - start) * 2)
+  })
+
+  it('go past what the system keeps, in pieces that a sync does not wait long for', async () => {
+    await readAll(0, 32)
+    expect(files.ways).toEqual(['direct'])
+    expect(Math.max(...files.asked.map(({ length }) => length))).toBe(PIECE)
+    for (const { position, length } of files.asked) expect([position % ALIGN, length % ALIGN]).toEqual([0, 0])
+  })
+
+  for (const [direct, ways] of [
+    ['not opened', ['kept']],
+    ['not read', ['direct', 'kept']],
+    ['cut short', ['direct', 'kept']],
+  ] as const) {
+    it(`give the same where direct reads are ${direct}`, async () => {
+      files.direct = direct
+      const queues = await Promise.all([0, 1, 2, 3].map((index) => readAll(index, 32)))
+      expect(queues.flat().sort()).toEqual(wanted)
+      expect(files.ways).toEqual(ways)
+      expect(bench.broker.stats().unreadableRecords).toBe(0)
+    })
+  }
+
+  it('ask for direct reads once where they are refused', async () => {
+    files.direct = 'not read'
+    await readAll(0, 8)
+    expect(files.asked.filter(({ how }) => how === 'direct')).toHaveLength(1)
+  })
+
+  it('of what was just written go to what the system keeps, as far back as it is trusted to', async () => {
+    for (const [recentBytes, way] of [
+      [2 ** 30, 'kept'],
+      [0, 'direct'],
+    ] as const) {
+      const lately = await Bench.start({ files, cacheBytes: 64 * 1024, recentBytes })
+      try {
+        for (let at = 0; at < 40; at++) await lately.publish(message('L', body(at)))
+        files.asked.length = 0
+        const from = { by: 'offset', queue: { topic: 'L', node: lately.broker.node, index: 0 }, offset: 0 } as const
+        const { batch } = await lately.run<'read'>({ kind: 'read', from, max: 1, bytes: 10_000, wait: 0 })
+        expect([...batch]).toHaveLength(1)
+        expect(files.ways).toEqual([way])
+      } finally {
+        await lately.end()
+      }
+    }
   })
 
   it('give memory away that is not read into again', async () => {
@@ -128,7 +187,7 @@ describe('cold reads', () => {
     })
     const inTurn = new Map<number, number>()
     const take = async (index: number): Promise<void> => {
-      const { delivered } = await read(index, 0, 32)
+      const { delivered } = await read(index, 0, 16)
       const bytes = delivered.reduce((sum, { message }) => sum + message.body.length, 0)
       inTurn.set(turns, (inTurn.get(turns) ?? 0) + bytes)
     }

@@ -1,45 +1,37 @@
-import { Fault, type Log as Lines } from '@sluice/core'
+import { Fault } from '@sluice/core'
 import type { Counters } from './core.ts'
 import { HEADER, openEntry } from './entry.ts'
 import type { Log } from './log.ts'
 import { Pace, type Rests, SHARE } from './pace.ts'
-import type { Segments } from './segments.ts'
 import type { Pointed } from './state.ts'
+import { WINDOW, Window, type WindowParts } from './window.ts'
 
 /** Records of other queues between two that are wanted are read with them up to so many bytes. */
 const GAP_MAX = 64 * 1024
-/** Read at a time, unless one record is longer. */
-const WINDOW = 1024 * 1024
-
-const nothing = Buffer.alloc(0)
 
 type Wanted = Pointed & { readonly index: number }
 
-export interface ColdParts {
+export interface ColdParts extends WindowParts {
   readonly log: Log
-  readonly segments: Segments
   readonly counters: Counters
-  readonly lines: Lines
   readonly rests: Rests
 }
 
 /**
  * Records that are in the files only. Who reads them is behind and may wait; who writes, and who waits for what is written,
  * may not. So there is one cold read at a time, which leaves the threads of the process to fdatasync, and it keeps a pace that
- * they do not feel. What was read last is kept in memory of its own and serves its neighbours, for those who follow a topic read
- * all of its queues; what is handed out is a copy, so that this memory is never given away and nothing is made but what is wanted.
+ * they do not feel. What was read last is kept and serves its neighbours, for those who follow a topic read all of its queues;
+ * what is handed out is a copy, so that this memory is never given away and nothing is made but what is wanted.
  */
 export class ColdReads {
   readonly #parts: ColdParts
   readonly #pace: Pace
+  readonly #window: Window
   #last: Promise<unknown> = Promise.resolve()
-  #memory: Buffer | undefined
-  /** What was read last, and the position of its first byte. */
-  #window: Buffer = nothing
-  #from = 0
 
   constructor(parts: ColdParts) {
     this.#parts = parts
+    this.#window = new Window(parts)
     this.#pace = new Pace(() => parts.log.end, parts.rests)
   }
 
@@ -89,7 +81,7 @@ export class ColdReads {
     const { log, segments, counters, lines } = this.#parts
     const start = run[0]!.place - HEADER
     const last = run.at(-1)!
-    const bytes = await this.#bytes(start, last.place + last.size - start)
+    const bytes = await this.#window.bytes(start, last.place + last.size - start)
     for (const { place, size, index } of run) {
       const entry = openEntry(bytes, place - HEADER - start, place - HEADER)
       if (entry?.payload.length === size) {
@@ -102,26 +94,6 @@ export class ColdReads {
       if (memory || segments.first > place) continue
       counters.unreadableRecords++
       lines.error('log.unreadable', { place, size })
-    }
-  }
-
-  /** Fewer at the end of the segment, none where they cannot be read. */
-  async #bytes(start: number, length: number): Promise<Buffer> {
-    const at = start - this.#from
-    if (at >= 0 && at + length <= this.#window.length) return this.#window.subarray(at, at + length)
-    const { segments, lines } = this.#parts
-    try {
-      if (length > WINDOW) return await segments.read(start, length)
-      // Who goes on where the last one was goes on still: the rest of the window is read with it.
-      const goesOn = at >= 0 && at <= this.#window.length + GAP_MAX
-      this.#window = nothing
-      this.#memory ??= Buffer.allocUnsafeSlow(WINDOW)
-      this.#window = await segments.read(start, goesOn ? WINDOW : length, this.#memory)
-      this.#from = start
-      return this.#window.subarray(0, length)
-    } catch (error) {
-      lines.error('log.read', { position: start, error: String(error) })
-      return nothing
     }
   }
 }

@@ -77,6 +77,7 @@ export class Core {
   constructor(
     parts: Pick<Core, 'state' | 'log' | 'segments' | 'keys' | 'clock' | 'wheel' | 'lines' | 'settings' | 'counters'> & {
       readonly rests: Rests
+      readonly recentBytes: number
     },
   ) {
     this.state = parts.state

@@ -1,7 +1,10 @@
-import { writevSync } from 'node:fs'
+import { constants, writevSync } from 'node:fs'
 import { type FileHandle, link, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Fault } from '@sluice/core'
+
+/** 'direct': to be read past the system's memory, at what is aligned in the file and in memory. */
+export type How = 'create' | 'write' | 'read' | 'direct'
 
 /** All that the broker asks of a disk, so that a test can be the disk. */
 export interface FileLayer {
@@ -9,8 +12,8 @@ export interface FileLayer {
   makeDir(path: string): Promise<void>
   /** Names, in no order. */
   list(dir: string): Promise<string[]>
-  /** 'create': empty, replacing what was there. */
-  open(path: string, how: 'create' | 'write' | 'read'): Promise<OpenFile>
+  /** 'create': empty, replacing what was there. @throws where a file system, or the machine, has no direct reads */
+  open(path: string, how: How): Promise<OpenFile>
   rename(from: string, to: string): Promise<void>
   unlink(path: string): Promise<void>
   /** Makes new, renamed and removed names of a directory durable. */
@@ -84,13 +87,17 @@ class RealFile implements OpenFile {
   }
 }
 
-const flags = { create: 'w+', write: 'r+', read: 'r' } as const
+const flagsOf = (how: How): string | number => {
+  if (how !== 'direct') return { create: 'w+', write: 'r+', read: 'r' }[how]
+  if (constants.O_DIRECT === undefined) throw new Error('no direct reads on this machine')
+  return constants.O_RDONLY | constants.O_DIRECT
+}
 const held = new Set<string>()
 
 export const realFiles: FileLayer = {
   makeDir: async (path) => void (await mkdir(path, { recursive: true })),
   list: (dir) => readdir(dir),
-  open: async (path, how) => new RealFile(await open(path, flags[how])),
+  open: async (path, how) => new RealFile(await open(path, flagsOf(how))),
   rename,
   unlink,
   async syncDir(dir) {

@@ -1,6 +1,6 @@
 export { type Broker, type BrokerOptions, type BrokerStats, openBroker } from './broker.ts'
 export type { Spread } from './durations.ts'
-export { type FileLayer, type OpenFile, realFiles } from './files.ts'
+export { type FileLayer, type How, type OpenFile, realFiles } from './files.ts'
 export { defaultAttempts, defaultBackoff } from './groups.ts'
 export type { Resumption } from './inboxCommands.ts'
 export { type Bounds, defaultBounds } from './state.ts'

@@ -1,8 +1,10 @@
-/** Bytes of a share, unless one record is longer: to check, copy and answer them takes less than a millisecond. */
-export const SHARE = 256 * 1024
-/** While others write, of this many times as long as a share took nothing is read. */
-export const YIELD = 3
-/** Longest rest, ms: a disk that stalls does not stop the reader for thrice as long. */
+/** Bytes of a share, unless one record is longer: to check, copy and answer them takes a quarter of a millisecond. */
+export const SHARE = 64 * 1024
+/** While others write, for this many times as long as a share took nothing is read. */
+export const YIELD = 2
+/** Shortest rest, ms: what timers tell apart. What is shorter is added up, with a turn of the loop meanwhile. */
+export const REST_MIN = 2
+/** Longest rest, ms: a disk that stalls does not stop the reader for twice as long again. */
 export const REST_MAX = 50
 /** Who wrote within so many ms, writes. */
 export const LATELY = 1_000
@@ -14,7 +16,7 @@ export interface Rests {
   pause(ms: number): Promise<void>
 }
 
-/** A share takes less than a millisecond, which no clock of ours tells. */
+/** A share takes a part of a millisecond, which no clock of ours tells. */
 export const realRests: Rests = {
   now: () => performance.now(),
   pause: (ms) => new Promise((resolve) => void (ms > 0 ? setTimeout(resolve, ms) : setImmediate(resolve))),
@@ -22,7 +24,7 @@ export const realRests: Rests = {
 
 /**
  * How fast those may go who are behind, so that those who are not do not feel them. Nobody writes: as fast as they can, with
- * a turn of the loop after each share. Somebody does: a quarter of the time is theirs. It is the time that passed until they
+ * a turn of the loop after each share. Somebody does: a third of the time is theirs. It is the time that passed until they
  * had what they asked for, so that they give way to all that keeps the loop, the core or the disk busy, whatever it is.
  */
 export class Pace {
@@ -32,9 +34,8 @@ export class Pace {
   #wroteAt = Number.NEGATIVE_INFINITY
   /** Of the share that is being read. */
   #bytes = 0
-  #took = 0
-  /** No share begins before. */
-  #freeAt = 0
+  /** When all that was read has had its rest. */
+  #restedAt = 0
 
   /** @param written moves whenever something is written */
   constructor(written: () => number, rests: Rests) {
@@ -52,15 +53,15 @@ export class Pace {
     } finally {
       const now = this.#rests.now()
       this.#bytes += bytes
-      this.#took += now - began
-      this.#freeAt = now + Math.min(this.#took * YIELD, REST_MAX)
+      const rested = Math.max(this.#restedAt, began) + (now - began) * (1 + YIELD)
+      this.#restedAt = Math.min(rested, now + REST_MAX)
     }
   }
 
   async #rest(): Promise<void> {
-    this.#bytes = this.#took = 0
-    const left = this.#freeAt - this.#rests.now()
-    await this.#rests.pause(this.#isWritten() ? Math.max(0, Math.ceil(left)) : 0)
+    this.#bytes = 0
+    const left = this.#restedAt - this.#rests.now()
+    await this.#rests.pause(this.#isWritten() && left >= REST_MIN ? Math.ceil(left) : 0)
   }
 
   #isWritten(): boolean {

@@ -12,7 +12,7 @@ export interface Segment {
 
 export const segmentName = (start: number): string => String(start).padStart(20, '0')
 const SEGMENT = /^\d{20}$/
-/** Sealed segments that are kept open for cold reads. */
+/** Sealed segments that are kept open for cold reads, and as many again for direct ones. */
 const OPEN_MAX = 64
 
 /** The segment files of a directory: which there are, reading them, adding and removing whole ones. */
@@ -20,12 +20,16 @@ export class Segments {
   readonly list: Segment[] = []
   readonly dir: string
   readonly #files: FileLayer
-  readonly #open = new Map<number, Promise<OpenFile>>()
+  readonly #open: Handles
+  /** Read past the system's memory. */
+  readonly #direct: Handles
   isClosed = false
 
   constructor(files: FileLayer, dir: string) {
     this.#files = files
     this.dir = dir
+    this.#open = new Handles((start) => files.open(join(dir, segmentName(start)), 'read'))
+    this.#direct = new Handles((start) => files.open(join(dir, segmentName(start)), 'direct'))
   }
 
   get first(): number {
@@ -47,22 +51,21 @@ export class Segments {
     const file = await this.#files.open(join(this.dir, segmentName(start)), 'create')
     await file.sync()
     await this.#files.syncDir(this.dir)
-    await this.#close(start)
-    this.#open.set(start, Promise.resolve(file))
+    await this.#open.put(start, file)
     this.list.push({ start, end: start, newest: now })
     return file
   }
 
   /** The last segment for writing on, cut to `end` if it is longer. */
   async reopen(segment: Segment, end: number): Promise<OpenFile> {
-    await this.#close(segment.start)
+    await this.#open.close(segment.start)
     const file = await this.#files.open(join(this.dir, segmentName(segment.start)), 'write')
     if (segment.end > end) {
       await file.truncate(end - segment.start)
       await file.sync()
     }
     segment.end = end
-    this.#open.set(segment.start, Promise.resolve(file))
+    await this.#open.put(segment.start, file)
     return file
   }
 
@@ -73,13 +76,12 @@ export class Segments {
 
   /** The open file of a segment; sealed ones are closed again when many are open. */
   file(start: number): Promise<OpenFile> {
-    let file = this.#open.get(start)
-    if (file) return file
-    file = this.#files.open(join(this.dir, segmentName(start)), 'read')
-    this.#open.set(start, file)
-    file.catch(() => this.#open.delete(start))
-    if (this.#open.size > OPEN_MAX) this.#closeOne(start)
-    return file
+    return this.#open.get(start, this.list.at(-1)?.start)
+  }
+
+  /** The same for direct reads only, of what is aligned. Rejects where the system has no such thing. */
+  direct(start: number): Promise<OpenFile> {
+    return this.#direct.get(start)
   }
 
   /** The segment that holds this position; undefined: none does. */
@@ -110,29 +112,61 @@ export class Segments {
   async removeFirst(): Promise<void> {
     const [segment] = this.list.splice(0, 1)
     if (!segment) return
-    await this.#close(segment.start)
+    await this.#direct.close(segment.start)
+    await this.#open.close(segment.start)
     await this.#files.unlink(join(this.dir, segmentName(segment.start)))
     await this.#files.syncDir(this.dir)
   }
 
   async close(): Promise<void> {
     this.isClosed = true
-    const open = [...this.#open.values()]
-    this.#open.clear()
-    for (const file of open) await (await file).close()
+    await this.#direct.end()
+    await this.#open.end()
+  }
+}
+
+/** Open files by the start of their segment. */
+class Handles {
+  readonly #make: (start: number) => Promise<OpenFile>
+  readonly #open = new Map<number, Promise<OpenFile>>()
+
+  constructor(make: (start: number) => Promise<OpenFile>) {
+    this.#make = make
   }
 
-  async #close(start: number): Promise<void> {
+  /** @param keep is not closed when another one is where many are open */
+  get(start: number, keep?: number): Promise<OpenFile> {
+    let file = this.#open.get(start)
+    if (file) return file
+    file = this.#make(start)
+    this.#open.set(start, file)
+    file.catch(() => this.#open.delete(start))
+    if (this.#open.size > OPEN_MAX) this.#closeOne(start, keep)
+    return file
+  }
+
+  /** In place of what was open. */
+  async put(start: number, file: OpenFile): Promise<void> {
+    await this.close(start)
+    this.#open.set(start, Promise.resolve(file))
+  }
+
+  async close(start: number): Promise<void> {
     const file = this.#open.get(start)
     this.#open.delete(start)
     await file?.then((opened) => opened.close())
   }
 
-  #closeOne(except: number): void {
-    const last = this.list.at(-1)?.start
+  async end(): Promise<void> {
+    const open = [...this.#open.values()]
+    this.#open.clear()
+    for (const file of open) await (await file).close()
+  }
+
+  #closeOne(...except: (number | undefined)[]): void {
     for (const start of this.#open.keys()) {
-      if (start === last || start === except) continue
-      void this.#close(start).catch(() => undefined)
+      if (except.includes(start)) continue
+      void this.close(start).catch(() => undefined)
       return
     }
   }

@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import { type FileLayer, type OpenFile, realFiles } from '@sluice/broker'
+import { type FileLayer, type How, type OpenFile, realFiles } from '@sluice/broker'
 
 /** What a process does with its files; each is a moment to be killed at. */
 export const acts = ['write', 'sync', 'create', 'rename', 'unlink', 'syncDir', 'read'] as const
@@ -49,7 +49,7 @@ export class MortalFiles implements FileLayer {
     return this.#do('syncDir', () => realFiles.syncDir(dir))
   }
 
-  async open(path: string, how: 'create' | 'write' | 'read'): Promise<OpenFile> {
+  async open(path: string, how: How): Promise<OpenFile> {
     if (how === 'create' && basename(path).endsWith('.index.tmp')) this.indexes++
     const file = await (how === 'create'
       ? this.#do('create', () => realFiles.open(path, how))

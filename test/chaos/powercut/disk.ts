@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { FileLayer, OpenFile } from '@sluice/broker'
+import type { FileLayer, How, OpenFile } from '@sluice/broker'
 import type { Random } from '../campaign/random.ts'
 
 /** Where the broker keeps its files. */
@@ -139,7 +139,7 @@ export class Disk implements FileLayer {
     return [...this.#names.keys()]
   }
 
-  async open(path: string, how: 'create' | 'write' | 'read'): Promise<OpenFile> {
+  async open(path: string, how: How): Promise<OpenFile> {
     await this.#pause()
     const name = basename(path)
     let inode = this.#names.get(name)
@@ -194,9 +194,9 @@ export class Disk implements FileLayer {
         if (this.#random.chance(0.7)) return inode.apply({ kind: 'write', at, bytes: all })
         return this.#pause().then(() => inode.apply({ kind: 'write', at, bytes: all }))
       },
-      read: async (at, length) => {
+      read: async (at, length, into = Buffer.allocUnsafeSlow(length)) => {
         await this.#pause()
-        return Buffer.from(inode.content.subarray(at, at + length))
+        return into.subarray(0, inode.content.copy(into, 0, at, at + length))
       },
       sync: () => this.#sync(inode),
       size: async () => inode.content.length,
