@@ -71,6 +71,7 @@ export const verifyKinds = async (world: World, known: ReadonlySet<string>): Pro
 export const verifyEnd = async (world: World): Promise<void> => {
   const { model, broker, site } = world
   await site.leap(41 * DAY)
+  await site.pass(1_000) // deadlines sleep so long before they see that time was put forward
   const waiting = async () => (await broker.stats()).delayed
   for (let tries = 0; tries < 500 && (await waiting()) > 0; tries++) {
     await site.pass(100)
