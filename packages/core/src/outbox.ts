@@ -112,7 +112,8 @@ export class Outbox {
   }
 
   #write(piece: readonly Buffer[]): void {
-    const bytes = piece.reduce((sum, part) => sum + part.length, 0)
+    let bytes = 0
+    for (const part of piece) bytes += part.length
     const written = () => this.#written()
     if (piece.length === 1) this.#socket.write(piece[0], written)
     else if (bytes <= COPY_BYTES) this.#socket.write(joined(piece, bytes), written)

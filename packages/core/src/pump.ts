@@ -150,9 +150,9 @@ class PopPump implements Pump {
   }
 
   #answered(batch: Batch, signal: Signal, since: EpochMs): void {
-    let taken: readonly Delivered[]
+    const taken: Delivered[] = []
     try {
-      taken = [...batch]
+      for (const delivered of batch) taken.push(delivered) // a spread takes several times as long
     } catch (error) {
       return this.#refused(error, signal)
     }
@@ -178,7 +178,7 @@ class PopPump implements Pump {
     const wait = this.#support.pollMs
     const max = Math.min(this.#credit, batch)
     try {
-      const context = this.#support.context(session, wait + PATIENCE, { signal, ...(principal && { principal }) })
+      const context = this.#support.context(session, wait + PATIENCE, principal ? { signal, principal } : { signal })
       return this.#support.handle<'pop'>({ kind: 'pop', source: this.#source, max, invisible, wait, fifo }, context)
     } catch (error) {
       return Promise.reject(error)
