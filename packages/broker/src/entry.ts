@@ -19,18 +19,19 @@ const CHAINED = 0x8000_0000
 
 /** Writes the header before a payload that stands in its place. `part` of it was looked at already. */
 export const sealEntry = (
-  { bytes, view }: Room,
+  room: Room,
   at: number,
   size: number,
   place: number,
   chained: boolean,
   part?: Summed,
 ): void => {
+  const { view } = room
   const header = at - HEADER
   view.setUint32(header, Math.floor(place / 0x1_0000_0000) | (chained ? CHAINED : 0))
   view.setUint32(header + 4, place)
   const to = at + size
-  const crc = part ? crcAround(bytes, header, to, part) : crcOf(bytes, header, to)
+  const crc = part ? crcAround(room, header, to, part) : crcOf(room, header, to)
   view.setUint32(header, size | (chained ? CHAINED : 0))
   view.setUint32(header + 4, crc)
 }

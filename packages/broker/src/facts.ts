@@ -40,6 +40,9 @@ type Found = { -readonly [K in keyof Facts]: Facts[K] }
 const firsts = new Uint8Array(128)
 for (const char of 'KTUD_mx') firsts[char.charCodeAt(0)] = 1
 
+const END = String.fromCharCode(ENTRY_END)
+const MIDDLE = String.fromCharCode(NAME_END)
+
 /** One pass over a property string. */
 const factsOfSaid = (said: string): Facts => {
   const found: Found = {
@@ -56,16 +59,16 @@ const factsOfSaid = (said: string): Facts => {
   }
   let more = false
   const { length } = said
+  /** Of the next name that ends. */
+  let middle = -1
   for (let from = 0; from < length; ) {
-    let middle = -1
-    let to = from
-    for (; to < length; to++) {
-      const char = said.charCodeAt(to)
-      if (char === ENTRY_END) break
-      if (char === NAME_END && middle < 0) middle = to
-    }
-    if (middle > from && middle + 1 < to && firsts[said.charCodeAt(from)] === 1) {
-      if (take(found, said.slice(from, middle), said.slice(middle + 1, to))) more = true
+    let to = said.indexOf(END, from)
+    if (to < 0) to = length
+    if (firsts[said.charCodeAt(from)] === 1) {
+      if (middle < from) middle = said.indexOf(MIDDLE, from)
+      if (middle < 0) break
+      if (middle > from && middle + 1 < to && take(found, said.slice(from, middle), said.slice(middle + 1, to)))
+        more = true
     }
     from = to + 1
   }

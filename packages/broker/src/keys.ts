@@ -12,7 +12,8 @@ const KEYS_MAX = 128
 
 const addAll = (list: KeyList, topic: string, { id, keys }: Facts, place: number): void => {
   if (id !== undefined) list.add(hashKey(topic, id), place)
-  for (const key of keys?.slice(0, KEYS_MAX) ?? []) if (key !== id) list.add(hashKey(topic, key), place)
+  if (!keys) return
+  for (const key of keys.slice(0, KEYS_MAX)) if (key !== id) list.add(hashKey(topic, key), place)
 }
 
 /**

@@ -52,15 +52,8 @@ const write = (core: Core, draft: Draft, queue: number, offset: number, more: Ap
   const at = log.reserve(draft.size)
   const { place } = log
   const { reconsumeTimes, prepared, sysFlag } = more
-  const body = writeRecord(log.room, at, draft, {
-    queue,
-    offset,
-    place,
-    storedAt: core.now(),
-    ...(reconsumeTimes !== undefined && { reconsumeTimes }),
-    ...(prepared !== undefined && { prepared }),
-    ...(sysFlag !== undefined && { sysFlag }),
-  })
+  const placement = { queue, offset, place, storedAt: core.now(), reconsumeTimes, prepared, sysFlag }
+  const body = writeRecord(log.room, at, draft, placement)
   log.commit(more.chained, body)
   return place
 }
@@ -110,8 +103,9 @@ export const again = (message: StoredRecord, packed: Buffer, topic = message.top
   ...(message.original && { original: message.original }),
 })
 
-const deliverAt = (message: Message, { timed }: Facts, now: number): number | undefined => {
+const deliverAt = (core: Core, message: Message, { timed }: Facts): number | undefined => {
   if (!timed) return undefined
+  const now = core.clock.now()
   const { packed } = message
   const at = packed ? deliverAtOf(new PropertyView(packed), now) : message.deliverAt
   if (at !== undefined && at > now + DELAY_MAX)
@@ -151,25 +145,30 @@ export const publishOne = (
   if (into && 'inbox' in into) return intoInbox(core, message, into.inbox, more)
   if (isSystemTopic(message.topic) && message.packed) more = { ...more, ...sentBack(message.packed) }
   const facts = factsOf(message)
-  const at = deliverAt(message, facts, core.clock.now())
+  const at = deliverAt(core, message, facts)
   const topic = topicOrNew(core, message.topic)
   if (!topic.isMixed) checkType(facts, topic.spec, into !== undefined && into.index >= 0, at)
-  return facts.half ? hide(core, message, into, facts, more) : place(core, message, into, more, facts, topic)
+  return facts.half ? hide(core, message, into, facts, more) : placeAt(core, message, into, more, facts, topic, at)
 }
 
 /** In a queue now, or in the log alone until its time. */
-export const place = (
+export const place = (core: Core, message: Message, into: Queue | undefined, more: AppendMore): Stored => {
+  const facts = factsOf(message)
+  const topic = topicOrNew(core, message.topic)
+  return placeAt(core, message, into, more, facts, topic, deliverAt(core, message, facts))
+}
+
+const placeAt = (
   core: Core,
   message: Message,
   into: Queue | undefined,
   more: AppendMore,
-  facts = factsOf(message),
-  topic = topicOrNew(core, message.topic),
+  facts: Facts,
+  topic: TopicState,
+  at: number | undefined,
 ): Stored => {
-  const now = core.clock.now()
-  const at = deliverAt(message, facts, now)
   const queue = queueOf(topic, facts, into)
-  if (at === undefined || at <= now) return appendTo(core, queue, message, more, facts).stored
+  if (at === undefined || at <= core.clock.now()) return appendTo(core, queue, message, more, facts).stored
   return delay(core, into && into.index >= 0 ? queue.queue : { ...queue.queue, index: -1 }, message, at, more)
 }
 
@@ -268,7 +267,7 @@ export const tryOne = (
     return
   }
   const facts = factsOf(message)
-  const at = deliverAt(message, facts, core.clock.now())
+  const at = deliverAt(core, message, facts)
   const topic = topicOrNew(core, message.topic)
   if (!topic.isMixed) checkType(facts, topic.spec, into !== undefined && into.index >= 0, at)
   if (into) queueOf(topic, facts, into)

@@ -44,11 +44,11 @@ export interface Placement {
   readonly offset: Offset
   readonly place: Offset
   readonly storedAt: EpochMs
-  readonly reconsumeTimes?: number
+  readonly reconsumeTimes?: number | undefined
   /** Bits beside those of encoding and address family. */
-  readonly sysFlag?: number
+  readonly sysFlag?: number | undefined
   /** Place of the half message that a commit comes from. */
-  readonly prepared?: Offset
+  readonly prepared?: Offset | undefined
 }
 
 /**
