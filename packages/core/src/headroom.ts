@@ -9,9 +9,9 @@ const HEADROOM = 96 * 1024 * 1024
 const YOUNG = 16 * 1024 * 1024
 const LOOK_MS: Ms = 10_000
 
-/** How much of its size a heap grows by before it is marked again, in percent; 0: as the engine sees fit. */
+/** How much of what lives a heap grows by before it is marked again, in percent. */
 export const growthOf = (heapBytes: number): number =>
-  heapBytes >= HEADROOM * 2 ? 0 : Math.min(1_000, Math.ceil((100 * HEADROOM) / heapBytes))
+  Math.max(100, Math.min(1_000, Math.ceil((100 * HEADROOM) / heapBytes)))
 
 /** How many times as large the young generation becomes when much of it survives; 1: it stays. Both halves together. */
 export const youngGrowthOf = (youngBytes: number): number => (youngBytes >= 2 * YOUNG ? 1 : 2)
@@ -35,9 +35,9 @@ const boundYoung = (): (() => void) => {
 /**
  * For a process that is ours alone. V8 starts to mark a small heap again after it grew by 8 MiB, buffers among them: of a
  * gateway under load that is ten times a second for the bytes that it reads, a quarter of its time and 20 ms in which
- * requests wait. This gives a small heap room to grow; what a large one does stays V8's choice. A burst of what stays, ten
- * thousand connections or a replay, would make the young generation grow to 128 MiB, which are never given back: it ends at
- * a quarter of that.
+ * requests wait. This gives a small heap room to grow. A large one would grow to four times of what lives and keep those
+ * pages; it ends at twice that. A burst of what stays, ten thousand connections or a replay, would make the young generation
+ * grow to 128 MiB, which are never given back: it ends at a quarter of that.
  * @returns ends it
  */
 export const keepHeadroom = (clock: Clock): (() => void) => {
