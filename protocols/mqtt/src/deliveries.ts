@@ -1,6 +1,7 @@
 import type { Delivered, EpochMs, Fault, Gateway, Outcome, Pump, PumpOptions, Session } from '@sluice/core'
 import { Aliases } from './aliases.ts'
 import type { Client } from './client.ts'
+import { encode } from './encode.ts'
 import { type Printed, withId } from './encodings.ts'
 import { ID_UNKNOWN } from './faults.ts'
 import type { Ack } from './packets.ts'
@@ -81,9 +82,10 @@ export class Deliveries implements PumpOptions {
     if (this.#asking > 0) return void (this.#early ??= []).push(batch)
     const { gateway, mouth } = this.#client
     const now = gateway.clock.now()
-    let writable = true
     this.#sent = 0
-    for (const delivered of batch) writable = this.#send(delivered, now) && writable
+    const bytes: Buffer[] = []
+    for (const delivered of batch) this.#add(delivered, now, bytes)
+    const writable = bytes.length === 0 || mouth.send({ cmd: 'encoded', bytes })
     const fitting = Math.floor((BATCH_BYTES * batch.length) / (this.#sent + 1))
     this.#batch = Math.min(BATCH_MAX, Math.max(BATCH_MIN, fitting))
     if (writable) return this.#refill()
@@ -205,20 +207,20 @@ export class Deliveries implements PumpOptions {
     this.#pump.settle(delivered, outcome, (fault) => (fault ? this.failed(fault) : done()))
   }
 
-  /** @returns false when too much waits for this reader */
-  #send(delivered: Delivered, now: EpochMs): boolean {
-    const { terms, mouth, house } = this.#client
+  /** Its packet, behind those of the batch before it. */
+  #add(delivered: Delivered, now: EpochMs, bytes: Buffer[]): void {
+    const { terms, house } = this.#client
     const slot = delivered.receipt?.of === 'inbox' ? delivered.receipt.slot : undefined
     if (delivered.received && slot !== undefined) {
       this.#takeOff({ messageId: slot, delivered, qos: 2, bytes: 0, at: 'released' })
-      return mouth.send({ cmd: 'pubrel', messageId: slot })
+      bytes.push(...encode({ cmd: 'pubrel', messageId: slot }, terms.version))
+      return
     }
     const printed = this.#print(delivered, now)
     // [MQTT-3.1.2-25] too large for this client: as if it had been delivered
     if (printed === undefined || printed.size > terms.packetMax) {
       if (printed) this.#lost(delivered, ['body'])
-      this.#forget(delivered)
-      return true
+      return this.#forget(delivered)
     }
     this.#lost(delivered, printed.lost)
     house.tally.sent++
@@ -227,7 +229,7 @@ export class Deliveries implements PumpOptions {
     if (qos === 0) this.#forget(delivered)
     else this.#takeOff({ messageId: slot!, delivered, qos, bytes: size, at: 'sent' })
     const isOwn = qos === 0 || slot === printed.id
-    return mouth.send(isOwn ? printed : { cmd: 'encoded', bytes: withId(printed.bytes, slot!) })
+    for (const part of isOwn ? printed.bytes : withId(printed.bytes, slot!)) bytes.push(part)
   }
 
   /** With an alias for its topic where that can be had. undefined: there is nothing to send. */
