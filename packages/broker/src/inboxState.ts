@@ -1,6 +1,6 @@
 import type { Binding, EpochMs } from '@sluice/core'
 import { bindingKey, boundOf } from './bindings.ts'
-import { InboxState, type SlotState } from './inboxes.ts'
+import { InboxState, type ShareState, type SlotState } from './inboxes.ts'
 import type { State } from './state.ts'
 import { Walk } from './walks.ts'
 
@@ -8,14 +8,9 @@ import { Walk } from './walks.ts'
 
 /** @returns whether it had a binding of this pattern and share before */
 export const bind = (state: State, inbox: InboxState, binding: Binding): boolean => {
-  const key = bindingKey(binding.pattern, binding.share)
-  const before = inbox.binding(key)
+  const before = inbox.binding(bindingKey(binding.pattern, binding.share))
   if (binding.share !== undefined) {
-    const share = bindShare(state, binding)
-    share.members.add(inbox)
-    share.leftAt = 0
-    inbox.draw(share)
-    inbox.setBinding(boundOf(binding, share))
+    join(inbox, binding, bindShare(state, binding))
     return before !== undefined
   }
   const bound = boundOf(binding, inbox)
@@ -25,6 +20,14 @@ export const bind = (state: State, inbox: InboxState, binding: Binding): boolean
   const isWanted = binding.retained === 'send' || (binding.retained === 'ifNew' && !before)
   if (isWanted && state.retained.size > 0) inbox.walk(new Walk(binding.pattern, state.retained.newest))
   return before !== undefined
+}
+
+/** @param share that is bound already: its filter and note stay */
+export const join = (inbox: InboxState, binding: Binding, share: ShareState): void => {
+  share.members.add(inbox)
+  share.leftAt = 0
+  inbox.draw(share)
+  inbox.setBinding(boundOf(binding, share))
 }
 
 /** The share of a binding, itself bound to the pattern; the newest filter and note count. */

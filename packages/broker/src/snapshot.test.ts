@@ -193,4 +193,18 @@ describe('a snapshot', () => {
       { numRuns: Number(process.env.SLUICE_RUNS ?? 30) },
     )
   }, 120_000)
+
+  it('leaves a share the filter and the note of who joined it last, in whatever order its members come back', () =>
+    check(
+      [
+        [4, 4, 0, 0],
+        [4, 0, 0, 0],
+        [5, 3, 2, 0],
+        [5, 1, 2, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 1],
+      ],
+      6,
+    ))
 })

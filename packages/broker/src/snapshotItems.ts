@@ -7,7 +7,7 @@ import type { GroupState } from './groups.ts'
 import type { HalfState } from './halves.ts'
 import { putNotes, readNotes } from './inboxEvents.ts'
 import type { InboxState, Line, ShareState, SlotState } from './inboxes.ts'
-import { bind, bindShare } from './inboxState.ts'
+import { bind, bindShare, join } from './inboxState.ts'
 import type { Pointer } from './pointers.ts'
 import type { Retained } from './retained.ts'
 import type { Delayed, Kept, PendingWill, State } from './state.ts'
@@ -229,7 +229,12 @@ export const takeInbox = (reader: BytesReader, state: State, since: number): voi
   inbox.expiry = reader.number()
   inbox.leftAt = reader.number()
   if (reader.flag()) inbox.will = { record: Buffer.from(reader.bytes()), after: reader.number() }
-  for (const binding of JSON.parse(reader.text()) as Binding[]) bind(state, inbox, { ...binding, retained: 'skip' })
+  for (const binding of JSON.parse(reader.text()) as Binding[]) {
+    // Shares came before: whose filter and note count stands there, not in the order of inboxes.
+    const share = binding.share === undefined ? undefined : state.shares.get(bindingKey(binding.pattern, binding.share))
+    if (share) join(inbox, binding, share)
+    else bind(state, inbox, { ...binding, retained: 'skip' })
+  }
   takeLine(reader, inbox)
   reader.list(() => inbox.walk(new Walk(reader.text(), reader.number(), reader.number())))
   reader.list(() => inbox.setSlot(takeSlot(reader, state)))
