@@ -4,11 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock, CommandOf, Context, Delivered, Fault, Kind, Message, Notice, Outcome, ReplyTo } from '@sluice/core'
 import { type Broker, type BrokerOptions, openBroker } from '../src/broker.ts'
+import { type FileLayer, realFiles } from '../src/files.ts'
+import type { Rests } from '../src/pace.ts'
 
 /** Time that stands still until a test moves it. */
 export class TestClock implements Clock {
   #now: number
   readonly #timers = new Set<{ at: number; period: number; run: () => void }>()
+  /** Whether something is on its way that no timer waits for: it is waited for as long as a disk may take. */
+  isBusy = () => false
   constructor(now = 1_700_000_000_000) {
     this.#now = now
   }
@@ -31,10 +35,10 @@ export class TestClock implements Clock {
     this.#now += ms
     for (const timer of this.#timers) timer.at = Math.max(timer.at, this.#now)
     await this.advance(100)
-    await turn(20)
+    await this.#settled(20)
   }
 
-  /** Runs what falls due on the way, and lets promises settle in between. */
+  /** Runs what falls due on the way, and lets promises settle and files be read in between. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms
     for (;;) {
@@ -44,12 +48,19 @@ export class TestClock implements Clock {
       if (next.period > 0) next.at += next.period
       else this.#timers.delete(next)
       next.run()
-      await turn()
+      await this.#settled()
     }
     this.#now = until
-    await turn()
+    await this.#settled()
+  }
+
+  async #settled(turns = 4): Promise<void> {
+    await turn(turns)
+    for (let left = BUSY_TURNS; left > 0 && this.isBusy(); left--) await turn(turns)
   }
 }
+
+const BUSY_TURNS = 100_000
 
 /** Everything that is ready has run. */
 export const turn = async (turns = 4): Promise<void> => {
@@ -96,8 +107,36 @@ const copied = (from: string, to: string): boolean => {
   }
 }
 
+/** Counts the opens and reads that are on their way. */
+class Reads {
+  now = 0
+
+  of(files: FileLayer): FileLayer {
+    const open: FileLayer['open'] = async (path, how) => {
+      const file = await this.#count(files.open(path, how))
+      const { read } = file
+      file.read = (...asked) => this.#count(read.apply(file, asked))
+      return file
+    }
+    return Object.assign(Object.create(files) as FileLayer, { open })
+  }
+
+  async #count<T>(asked: Promise<T>): Promise<T> {
+    this.now++
+    try {
+      return await asked
+    } finally {
+      this.now--
+    }
+  }
+}
+
+/** Readers who are behind wait for no time that passes elsewhere. */
+const noRests: Rests = { now: () => 0, pause: () => turn(1) }
+
 export class Bench {
   readonly clock = new TestClock()
+  readonly #reads = new Reads()
   readonly lines: { level: string; event: string; fields: object | undefined }[] = []
   readonly notices: Notice[] = []
   dir: string
@@ -107,6 +146,7 @@ export class Bench {
   constructor(dir: string, options: Partial<BrokerOptions>) {
     this.dir = dir
     this.#options = options
+    this.clock.isBusy = () => this.#reads.now > 0
   }
 
   static async start(options: Partial<BrokerOptions> = {}): Promise<Bench> {
@@ -119,7 +159,9 @@ export class Bench {
   async open(options: Partial<BrokerOptions> = {}): Promise<Broker> {
     const line = (level: string) => (event: string, fields?: object) => void this.lines.push({ level, event, fields })
     const log = { info: line('info'), warn: line('warn'), error: line('error') }
-    this.broker = await openBroker({ dir: this.dir, clock: this.clock, log, ...this.#options, ...options })
+    const asked = { rests: noRests, ...this.#options, ...options }
+    const files = this.#reads.of(asked.files ?? realFiles)
+    this.broker = await openBroker({ dir: this.dir, clock: this.clock, log, ...asked, files })
     this.broker.onNotice(async (_to, notice) => void this.notices.push(notice))
     return this.broker
   }
