@@ -55,7 +55,7 @@ export interface BrokerOptions {
   readonly bounds?: Partial<Bounds>
   /** How those rest who read what is in the files only; default: in real time, whatever the clock says. */
   readonly rests?: Rests
-  /** Newest bytes of the log that the system is trusted to have in its memory still; default: an eighth of what it has. */
+  /** Newest bytes of the log that the system is trusted to have in its memory still; default: 40 % of what it has. */
   readonly recentBytes?: number
 }
 
@@ -189,11 +189,14 @@ const open = async (
     settings,
     counters,
     rests: options.rests ?? realRests,
-    recentBytes: options.recentBytes ?? systemMemory() / 8,
+    recentBytes: options.recentBytes ?? systemMemory() * RECENT,
   })
   const retention = new Retention(core, checkpoints, { ...defaultRetain, ...options.retain })
   return new LogBroker(options, core, checkpoints, retention, unlock)
 }
+
+/** Part of the system's memory that holds the newest of what was written, where nothing larger runs beside it. */
+const RECENT = 0.4
 
 /** Bytes, of this process' container where it has a bound. */
 const systemMemory = (): number => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
