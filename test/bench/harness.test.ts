@@ -1,5 +1,6 @@
+import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { alternate, type Bench, BenchStage, type Contender, judge, type Sample } from './harness.ts'
 import { coresOf, type Machine, machine } from './machine.ts'
 import { Child, cpuMs, familyOf, rssMB } from './process.ts'
@@ -104,6 +105,32 @@ describe('a comparison', () => {
     }
     await expect(run(bench([contender('a', [1]), failing]), 1)).rejects.toThrow('boom')
     expect(events).toEqual(['start a', 'a0', 'stop a', 'stop b'])
+  })
+
+  it('whose turn it is not stands still, and wakes for its own and to be stopped', async () => {
+    const stage = new BenchStage(false, unpinned)
+    const pids: number[] = []
+    const still = (pid: number) => /\) T/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+    const turn = (name: string, ...expected: boolean[]) => ({
+      async run() {
+        await vi.waitFor(() => expect(pids.map(still)).toEqual(expected)) // a signal takes a moment
+        events.push(name)
+        return { us: 1 }
+      },
+    })
+    const owner = (name: string, ...expected: boolean[]): Contender => ({
+      name,
+      async start() {
+        const text = 'setInterval(() => {}, 1e3); console.log("ready")'
+        const server = await stage.server({ ...script(text), ready: (line) => line === 'ready' })
+        pids.push(server.pid)
+        return { ...turn(name, ...expected), stop: () => server.stop() }
+      },
+    })
+    const guest: Contender = { name: 'guest', start: async () => turn('guest', false, false) }
+    await alternate(bench([owner('a', false, true), owner('b', true, false), guest]), stage, 2)
+    expect(events).toEqual(['a', 'b', 'guest', 'a', 'b', 'guest'])
+    expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([])
   })
 
   it('is judged by ratio or by figure', () => {

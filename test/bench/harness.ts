@@ -145,6 +145,11 @@ export class BenchStage implements Stage {
     }
   }
 
+  /** What runs now: servers, between loads. */
+  get children(): readonly Child[] {
+    return [...this.#children]
+  }
+
   async end(): Promise<void> {
     await Promise.all([...this.#children].map((child) => child.stop()))
     for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true })
@@ -164,26 +169,39 @@ export interface Result {
   readonly verdicts: readonly Verdict[]
 }
 
-/** Runs A B A B …: what disturbs the machine for a while disturbs both. */
-export const alternate = async (bench: Bench, stage: Stage, rounds: number): Promise<Result> => {
-  const running = new Map<string, Running>()
+/**
+ * Runs A B A B …: what disturbs the machine for a while disturbs both. Whose turn it is not stands still (SIGSTOP): what a
+ * server does when nobody asks would be charged to the one that is measured on the same core.
+ */
+export const alternate = async (bench: Bench, stage: BenchStage, rounds: number): Promise<Result> => {
+  const running = new Map<string, Running & { readonly servers: readonly Child[] }>()
+  /** Absent, or one that started no server and so asks another's: everybody wakes. */
+  const wake = (turn?: readonly Child[]): void => {
+    for (const { servers } of running.values()) {
+      for (const server of servers) server.kill(!turn?.length || turn.includes(server) ? 'SIGCONT' : 'SIGSTOP')
+    }
+  }
   const samples: Record<string, Sample[]> = {}
   const unavailable: Record<string, string> = {}
   const order: string[] = []
   try {
     for (const contender of bench.contenders({ full: stage.full })) {
+      const before = new Set(stage.children)
       const started = await contender.start(stage)
+      const servers = stage.children.filter((child) => !before.has(child))
       if (typeof started === 'string') unavailable[contender.name] = started
-      else running.set(contender.name, started)
+      else running.set(contender.name, { ...started, servers })
     }
     for (let round = 0; round < rounds; round++) {
-      for (const [name, { run }] of running) {
+      for (const [name, { run, servers }] of running) {
+        wake(servers)
         const all = (samples[name] ??= [])
         all.push(await run(round))
         order.push(name)
       }
     }
   } finally {
+    wake()
     for (const { stop } of running.values()) await stop?.()
   }
   return { order, samples, unavailable, verdicts: judge(bench.targets, samples) }
