@@ -264,9 +264,12 @@ class Linked implements LinkedBackend {
   }
 
   #say<K extends Kind>(calling: Calling, command: CommandOf<K>, context: Context, resumes?: Resumption): void {
-    // Whose inbox is another's by now hears that from its own next command.
-    const failed = ({ code }: Fault) =>
-      code === 'conflict' || this.#log.warn('link.resume', { session: context.session.id, kind: command.kind, code })
+    const { session } = context
+    const failed = ({ code }: Fault) => {
+      if (code !== 'conflict') return this.#log.warn('link.resume', { session: session.id, kind: command.kind, code })
+      // Its inbox is another's by now, and the notice of that may have met no connection. It has no command under way, perhaps.
+      session.notify({ kind: 'goAway', reason: 'takenOver' }).catch(() => undefined)
+    }
     calling.send(new Pending<K>(command, context, () => undefined, failed) as unknown as Pending, resumes)
   }
 

@@ -402,6 +402,22 @@ describe('a settlement whose answer was lost', () => {
   })
 })
 
+describe('an inbox that another gateway’s client opened while the line was broken', () => {
+  it('is told as lost to who had it, though that asks for nothing', async () => {
+    rig = new Rig()
+    rig.backend.answers = () => ({ existed: false, epoch: 41, incoming: [] }) as never
+    const link = await rig.connect('g1')
+    const told: Notice[] = []
+    const notify = async (notice: Notice) => void told.push(notice)
+    const bob = { ...sessionOf('g1/2', 'bob'), notify }
+    await run<'open'>(link, { kind: 'open', inbox: 'i', fresh: true, expiry: 9 }, bob)
+    rig.backend.takenOver = true
+    await rig.cut()
+    await rig.pass(1_000)
+    expect(told).toEqual([{ kind: 'goAway', reason: 'takenOver' }])
+  })
+})
+
 describe('a broker that was killed', () => {
   it('is told again who is there and what they have open', async () => {
     rig = new Rig()

@@ -45,6 +45,8 @@ export class StubBackend implements ServedBackend {
   /** What it answers at once; undefined: the test will. */
   answers: (command: Command) => ReplyTo<Kind> | undefined = () => undefined
   existed = true
+  /** Whoever comes back has lost his inbox. */
+  takenOver = false
   notify: (to: Addressee, notice: Notice) => Promise<unknown> = async () => undefined
 
   execute<K extends Kind>(_node: string, command: CommandOf<K>, context: Context): Promise<ReplyTo<K>> {
@@ -57,6 +59,7 @@ export class StubBackend implements ServedBackend {
 
   async resume(_node: string, { open, epoch, holding, bindings }: Resumption, { session }: Context) {
     this.resumed.push({ inbox: open.inbox, epoch, holding, bindings, session: session.id })
+    if (this.takenOver) throw new Fault('conflict', 'opened anew', { about: 'epoch' })
     return { existed: this.existed, epoch, incoming: [] }
   }
 
