@@ -246,7 +246,7 @@ const rows: readonly (readonly [name: string, file: string, from: string, to: st
   [
     'an assigned id is not told',
     'connect.ts',
-    '...(terms.assigned && { assignedClientIdentifier: terms.clientId }),',
+    '...(terms.assigned && { assignedClientIdentifier: clientId }),',
     '',
     '5.0: an empty client id with a clean session',
   ],

@@ -44,7 +44,6 @@ type Wired = Duplex & { [connectionOf]?: FrameConnection<never> }
 
 /** One socket, its decoder and its conversation. */
 export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker {
-  readonly id: string
   readonly peer: Peer
   readonly since: EpochMs
   state: Connection['state'] = 'serving'
@@ -54,6 +53,7 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
   readonly #gateway: Gateway
   readonly #socket: Duplex
   readonly #owner: Owner<Frame>
+  readonly #number: number
   readonly #outbox: Outbox
   #decoder: Decoder<Frame> | undefined
   #conversation: Conversation<Frame> | undefined
@@ -69,7 +69,7 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
   #halfClosed = false
   #established = false
   #heard: EpochMs
-  #toldAt: EpochMs = Number.POSITIVE_INFINITY
+  #toldAt: EpochMs | undefined
   /** Since when it is to end as soon as it may. */
   #leavingSince: EpochMs | undefined
   /** It may end, and what has come by then is being read. */
@@ -86,7 +86,7 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
     gateway: Gateway,
     socket: Duplex,
     peer: Peer,
-    id: string,
+    number: number,
     owner: Owner<Frame>,
   ) {
     this.#spec = spec
@@ -94,7 +94,7 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
     this.#gateway = gateway
     this.#socket = socket
     this.#owner = owner
-    this.id = id
+    this.#number = number
     this.peer = peer
     this.since = gateway.clock.now()
     this.#heard = this.since
@@ -125,6 +125,10 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
   }
   static readonly #onSocketData = function (this: Wired, chunk: Buffer): void {
     this[connectionOf]!.#receive(chunk)
+  }
+
+  get id(): string {
+    return `${this.#spec.name}/${this.#number}`
   }
 
   /** Resolves after the conversation's `closed`. */
@@ -191,7 +195,12 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
 
   #talks(): boolean {
     if (this.#spec.lastWordCounts) return false
-    return this.#heard > this.#toldAt && this.#gateway.clock.now() - this.#leavingSince! < HOLD_MS && !this.#paused
+    return (
+      this.#toldAt !== undefined &&
+      this.#heard > this.#toldAt &&
+      this.#gateway.clock.now() - this.#leavingSince! < HOLD_MS &&
+      !this.#paused
+    )
   }
 
   #mayEnd(): boolean {
@@ -246,7 +255,7 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
     this.#heard = this.#gateway.clock.now()
     let buffered: number
     try {
-      this.#decoder!.decode(chunk, this.#onFrame)
+      this.#decoder!.decode(chunk, (frame) => this.#onFrame(frame))
       buffered = this.#decoder!.buffered
     } catch (error) {
       return this.#broken(error)
@@ -255,7 +264,7 @@ export class FrameConnection<Frame> implements Connection, Speaker<Frame>, Taker
     this.#throttle()
   }
 
-  readonly #onFrame = (frame: Frame): void => {
+  #onFrame(frame: Frame): void {
     this.#established = true
     this.#partialSince = undefined
     if (this.#ended) return

@@ -41,8 +41,7 @@ class FrameServer<Frame> implements ProtocolServer, Owner<Frame> {
 
   accept(socket: Duplex, peer: Peer): void {
     if (this.#closed) return void socket.destroy()
-    const id = `${this.#spec.name}/${++this.#counter}`
-    const connection = new FrameConnection(this.#spec, this.#codec, this.#gateway, socket, peer, id, this)
+    const connection = new FrameConnection(this.#spec, this.#codec, this.#gateway, socket, peer, ++this.#counter, this)
     this.#connections.add(connection)
     this.#stopChecking ??= this.#gateway.clock.every(CHECK_MS, () => this.#check())
     connection.start()

@@ -14,8 +14,9 @@ interface Waiter {
   readonly resolve: () => void
 }
 
-/** Of most connections; nothing is ever put into it. */
+/** Of most connections; nothing is ever put into them. */
 const nobody: Waiter[] = []
+const nothing: Buffer[] = []
 
 export interface Taker {
   /** The peer's system has taken something. */
@@ -30,7 +31,7 @@ export class Outbox {
   readonly #socket: Duplex
   readonly #clock: Clock
   readonly #taker: Taker
-  #parts: Buffer[] = []
+  #parts = nothing
   #bytes = 0
   /** Of all times. */
   #queued = 0
@@ -59,6 +60,7 @@ export class Outbox {
   }
 
   #push(part: Buffer): void {
+    if (this.#parts === nothing) this.#parts = []
     this.#parts.push(part)
     this.#bytes += part.length
     this.#queued += part.length
@@ -86,7 +88,7 @@ export class Outbox {
 
   closed(): void {
     this.#closed = true
-    this.#parts = []
+    this.#parts = nothing
     this.#bytes = 0
     for (const { resolve } of this.#waiters.splice(0)) resolve()
   }
@@ -94,7 +96,7 @@ export class Outbox {
   #piece(): Buffer[] {
     if (this.#bytes <= PIECE_BYTES) {
       const all = this.#parts
-      this.#parts = []
+      this.#parts = nothing
       this.#bytes = 0
       return all
     }

@@ -2,7 +2,7 @@ import type { Addressee, Membership, Notice } from './model.ts'
 import type { Principal, Session } from './pipeline.ts'
 import type { Credentials } from './protocol.ts'
 
-/** Joined, and not a template: that would keep its pieces beside the tree that stands for the whole. */
+/** Joined, here and below, and no template: that would keep its pieces beside the tree that stands for the whole. */
 const hostPort = (address: string, port: number): string =>
   (address.includes(':') ? ['[', address, ']:', port] : [address, ':', port]).join('')
 
@@ -29,7 +29,7 @@ export class Sessions {
   admit(who: Credentials, principal: Principal, notify: Session['notify']): Session {
     const { peer } = who
     const session: Session = {
-      id: `${this.#process}/${++this.#counter}`,
+      id: [this.#process, ++this.#counter].join('/'),
       client: who.client,
       principal,
       protocol: who.protocol,

@@ -1,5 +1,5 @@
 import { Fault, type Gateway, type Ms, type Replies, type Session } from '@sluice/core'
-import { inboxOf, type Terms } from './connect.ts'
+import type { Terms } from './connect.ts'
 import { Deliveries } from './deliveries.ts'
 import type { House } from './house.ts'
 import type { Outbound } from './packets.ts'
@@ -43,6 +43,7 @@ export class Client {
     session: Session,
     terms: Terms,
     house: House,
+    inbox: string,
     { epoch, incoming, existed }: Replies['open'],
     mouth: Mouth,
   ) {
@@ -51,7 +52,7 @@ export class Client {
     this.terms = terms
     this.house = house
     this.mouth = mouth
-    this.inbox = inboxOf(terms.clientId)
+    this.inbox = inbox
     this.epoch = epoch
     this.resumed = existed
     this.expiry = terms.expiry

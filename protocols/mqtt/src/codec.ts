@@ -44,6 +44,7 @@ class MqttDecoder implements Decoder<Frame>, Cutting {
   decode(chunk: Buffer, emit: (frame: Frame) => void): void {
     this.#emit = emit
     this.#framing.cut(chunk, this)
+    this.#emit = ignore // an idle client keeps nothing of whom it spoke to
   }
 
   max(): number {

@@ -12,10 +12,9 @@ const WINDOW_3 = 100
 /** Below it a client gets no reason strings. */
 export const TEXTS_FROM = 1_024
 
-/** What a CONNECT comes to. */
+/** What a CONNECT comes to, but for its client id. */
 export interface Terms {
   readonly version: Version
-  readonly clientId: string
   /** The id is ours. */
   readonly assigned: boolean
   readonly fresh: boolean
@@ -37,6 +36,17 @@ export interface Terms {
   readonly explained: boolean
 }
 
+/** Those of the last client: most have the same, and then they are one object. */
+let lately: Terms | undefined
+
+const shared = (terms: Terms): Terms => {
+  for (const key of Object.keys(terms) as (keyof Terms)[]) if (lately?.[key] !== terms[key]) return (lately = terms)
+  return lately ?? terms
+}
+
+/** The client's own, or one of ours. */
+export const clientIdOf = ({ clientId }: Connect): string => clientId || `auto-${randomBytes(12).toString('base64url')}`
+
 /** @throws Fault 'invalid' about 'client', 'unsupported' about 'method' */
 export const toTerms = (connect: Connect, settings: Settings): Terms => {
   const { protocolVersion: version, clean, properties = {} } = connect
@@ -56,9 +66,8 @@ export const toTerms = (connect: Connect, settings: Settings): Terms => {
   const expiry = Math.min(asked, settings.sessionExpiryMax)
   const keepAlive = keepAliveOf(connect, settings)
   const packetMax = properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
-  return {
+  return shared({
     version,
-    clientId: connect.clientId || `auto-${randomBytes(12).toString('base64url')}`,
     assigned: connect.clientId === '',
     fresh: clean,
     expiry: expiry * 1000,
@@ -70,7 +79,7 @@ export const toTerms = (connect: Connect, settings: Settings): Terms => {
     aliasMax: Math.min(properties.topicAliasMaximum ?? 0, settings.topicAliasesSent),
     method,
     explained: properties.requestProblemInformation !== false && packetMax >= TEXTS_FROM,
-  }
+  })
 }
 
 const keepAliveOf = ({ protocolVersion, keepalive }: Connect, { keepAliveMax }: Settings): number =>
@@ -80,7 +89,8 @@ const keepAliveOf = ({ protocolVersion, keepalive }: Connect, { keepAliveMax }: 
 
 export const toCredentials = (
   { protocolVersion, username, password, properties = {} }: Connect,
-  { clientId, method }: Terms,
+  clientId: string,
+  { method }: Terms,
   { apsara }: Settings,
   peer: Peer,
   exchange: Credentials['exchange'],
@@ -98,6 +108,7 @@ export const toCredentials = (
 
 /** Only what is not the default [MQTT-3.2.2]. */
 export const toConnack = (
+  clientId: string,
   terms: Terms,
   settings: Settings,
   limits: Limits,
@@ -112,7 +123,7 @@ export const toConnack = (
     ...(terms.expiryAnnounced && { sessionExpiryInterval: terms.expiry / 1000 }),
     receiveMaximum: settings.receiveMaximum,
     maximumPacketSize: limits.frameBytes,
-    ...(terms.assigned && { assignedClientIdentifier: terms.clientId }),
+    ...(terms.assigned && { assignedClientIdentifier: clientId }),
     ...(settings.topicAliasMaximum > 0 && { topicAliasMaximum: settings.topicAliasMaximum }),
     ...(!settings.sharedSubscriptions && { sharedSubscriptionAvailable: false }),
     ...(terms.serverKeepAlive !== undefined && { serverKeepAlive: terms.serverKeepAlive }),

@@ -12,7 +12,7 @@ import {
 } from '@sluice/core'
 import { Client, leaveInbox, type Mouth } from './client.ts'
 import type { Holder } from './clients.ts'
-import { TEXTS_FROM, toConnack, toCredentials, toTerms } from './connect.ts'
+import { clientIdOf, inboxOf, TEXTS_FROM, toConnack, toCredentials, toTerms } from './connect.ts'
 import { violation } from './cursor.ts'
 import { Exchange } from './exchange.ts'
 import { dismissal, refusal } from './faults.ts'
@@ -63,8 +63,8 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
   #state: State = { at: 'waiting' }
   /** Of the client; unknown before its CONNECT. */
   #version: Version | undefined
-  /** Bytes of a packet that the client takes. */
-  #packetMax = Number.POSITIVE_INFINITY
+  /** Bytes of a packet that the client takes; undefined: any. */
+  #packetMax: number | undefined
   /** When the last packet came. */
   #heard: EpochMs
   /** Made for the first wait. */
@@ -121,7 +121,10 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
 
   #frame(packet: Outbound | undefined): Frame | undefined {
     if (!packet || this.#version === undefined) return undefined
-    return { version: this.#version, packet: this.#packetMax < TEXTS_FROM ? withoutText(packet) : packet }
+    return {
+      version: this.#version,
+      packet: this.#packetMax !== undefined && this.#packetMax < TEXTS_FROM ? withoutText(packet) : packet,
+    }
   }
 
   get unsettled(): number {
@@ -137,7 +140,7 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
 
   #connect(connect: Connect): Promise<void> {
     this.#version = connect.protocolVersion
-    this.#packetMax = connect.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
+    this.#packetMax = connect.properties?.maximumPacketSize
     const joining: Joining = { at: 'joining', early: [], bytes: 0, told: false, done: Promise.resolve() }
     this.#state = joining
     joining.done = this.#join(connect, joining)
@@ -166,26 +169,28 @@ export class MqttConversation implements Conversation<Frame>, Holder, Mouth {
     const { settings, clients, system, tally } = this.#house
     const terms = toTerms(connect, settings)
     const { method } = terms
+    const clientId = clientIdOf(connect)
+    const inbox = inboxOf(clientId)
     if (method !== undefined) joining.exchange = new Exchange(method, gateway.clock, (auth) => void this.send(auth))
-    const who = toCredentials(connect, terms, settings, this.#link.peer, joining.exchange?.ask)
+    const who = toCredentials(connect, clientId, terms, settings, this.#link.peer, joining.exchange?.ask)
     const session = await gateway.admit(who, this.#notify)
     const proven = joining.exchange?.end()
     let opened: Replies['open'] | undefined
     try {
       if (this.#state === joining) await clients.take(keyOf(session), this)
-      if (this.#state === joining) opened = await openPatiently(gateway, session, terms, connect, this)
+      if (this.#state === joining) opened = await openPatiently(gateway, session, inbox, terms, connect, this)
     } catch (error) {
       this.#release(session)
       throw error
     }
     if (!opened) return this.#release(session) // it did not wait
-    const client = new Client(gateway, session, terms, this.#house, opened, this)
+    const client = new Client(gateway, session, terms, this.#house, inbox, opened, this)
     tally.joined()
     if (this.#state !== joining) return this.#part(client)
     if (opened.existed) system.resumed()
     this.#state = { at: joining.told ? 'leaving' : 'open', client }
     this.#reauthentication = method === undefined ? undefined : new Reauthentication(gateway, session, who, this)
-    this.send(toConnack(terms, settings, gateway.limits, opened.existed, proven))
+    this.send(toConnack(clientId, terms, settings, gateway.limits, opened.existed, proven))
     if (!joining.told) client.deliveries.start()
     await this.#catchUp(joining.early)
   }

@@ -31,6 +31,29 @@ const store = async (body: string | Buffer, more: Partial<Message> = {}) => {
 }
 const settled = () => gateway.of('settle').map(({ outcome }) => outcome.kind)
 
+describe('a client that has subscribed to nothing', () => {
+  it('waits for nothing, and from its first subscription on for everything', async () => {
+    const client = await enter(5)
+    await turns()
+    expect(gateway.of('pop')).toHaveLength(0)
+    await client.subscribe('a', 0)
+    expect(gateway.of('pop')).toMatchObject([{ invisible: 0 }])
+    await client.subscribe('b', 1)
+    expect(gateway.of('pop')).toMatchObject([{ invisible: 0 }, { invisible: 'session' }])
+    await client.subscribe('c', 1)
+    expect(gateway.of('pop')).toHaveLength(2)
+  })
+
+  it('is given what waits for it when its session was there before', async () => {
+    const first = await enter(4, kept)
+    await first.subscribe('a', 1)
+    first.wire.destroy()
+    await store('x')
+    const again = await enter(4, kept)
+    expect(await again.next('publish')).toMatchObject({ topic: 'a', qos: 1 })
+  })
+})
+
 describe('QoS 0', () => {
   it('is settled as it goes, and not at all while nothing else is subscribed', async () => {
     const client = await enter(4)

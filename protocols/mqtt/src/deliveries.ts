@@ -32,7 +32,8 @@ interface Flight {
  */
 export class Deliveries implements PumpOptions {
   readonly #client: Client
-  readonly #pump: Pump
+  /** Made when something may come: for most clients by their first SUBSCRIBE. Those that only publish wait for nothing. */
+  #pump: Pump | undefined
   /** What comes may have QoS 1 or 2. */
   #exact: boolean
   #aliases: Aliases | undefined
@@ -52,11 +53,11 @@ export class Deliveries implements PumpOptions {
   #early: (readonly Delivered[])[] | undefined
 
   constructor(client: Client) {
-    const { gateway, inbox, epoch, house, resumed } = client
+    const { house, resumed } = client
     this.#client = client
     // Of a session that was there before nobody here knows the filters; in ApsaraMQ messages come without any.
     this.#exact = resumed || house.settings.apsara
-    this.#pump = gateway.pump({ kind: 'inbox', inbox, epoch }, this)
+    if (this.#exact) this.#begin()
   }
 
   // ── What the pump asks ──────────────────────────────────────────────────────────────────────
@@ -90,20 +91,27 @@ export class Deliveries implements PumpOptions {
     this.#batch = Math.min(BATCH_MAX, Math.max(BATCH_MIN, fitting))
     if (writable) return this.#refill()
     this.#blocked = true
-    this.#pump.credit(0)
+    this.#pump?.credit(0)
     void mouth.writable().then(() => {
       this.#blocked = false
       this.#refill()
     })
   }
 
-  /** From now on QoS 1 and 2 may come: each message has its number. Until then they go as they come, and need no settling. */
-  exact(): void {
-    if (this.#exact) return
-    this.#exact = true
-    // Ends the pop that is parked. What it may have taken meanwhile still comes.
-    this.#pump.credit(0)
+  /** From now on something may come. With QoS 1 or 2 each message has its number; until then they go as they come, and need no settling. */
+  expect(isExact: boolean): void {
+    if (isExact && !this.#exact) {
+      this.#exact = true
+      // Ends the pop that is parked. What it may have taken meanwhile still comes.
+      this.#pump?.credit(0)
+    } else if (this.#pump) return
+    this.#begin()
     this.#refill()
+  }
+
+  #begin(): void {
+    const { gateway, inbox, epoch } = this.#client
+    this.#pump ??= gateway.pump({ kind: 'inbox', inbox, epoch }, this)
   }
 
   /** A client is told what it was granted before it gets any of it: nothing is delivered until {@link answered}. */
@@ -125,7 +133,7 @@ export class Deliveries implements PumpOptions {
   }
 
   get unsettled(): number {
-    return this.#pump.unsettled
+    return this.#pump?.unsettled ?? 0
   }
 
   /** The reader does not keep up. */
@@ -135,13 +143,13 @@ export class Deliveries implements PumpOptions {
 
   hold(): void {
     this.#held = true
-    this.#pump.credit(0)
+    this.#pump?.credit(0)
   }
 
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.#held = true
     this.#acceptAll()
-    return this.#pump.stop()
+    await this.#pump?.stop()
   }
 
   /** Of ids that are not on their way, or not with QoS 1, nothing is known and nothing is done. */
@@ -204,7 +212,7 @@ export class Deliveries implements PumpOptions {
 
   /** What the broker did not take down is not over: the client comes back to it. */
   #settle(delivered: readonly Delivered[], outcome: Outcome, done: () => void): void {
-    this.#pump.settle(delivered, outcome, (fault) => (fault ? this.failed(fault) : done()))
+    this.#pump!.settle(delivered, outcome, (fault) => (fault ? this.failed(fault) : done()))
   }
 
   /** Its packet, behind those of the batch before it. */
@@ -268,7 +276,7 @@ export class Deliveries implements PumpOptions {
 
   /** Only ever raises the credit: the pump itself counts it down. */
   #refill(): void {
-    if (this.#held || this.#blocked) return
+    if (this.#held || this.#blocked || !this.#pump) return
     const { terms, gateway } = this.#client
     const room = this.#bytes > gateway.limits.outboundBytes ? 0 : terms.window - this.#pump.unsettled
     if (room > 0) this.#pump.credit(room)

@@ -59,7 +59,7 @@ export class Framing {
     for (let at = from + 1; at < to; at++) {
       const byte = bytes[at]!
       const index = at - from - 1
-      remaining += (byte & 0x7f) * 128 ** index
+      remaining += (byte & 0x7f) << (7 * index)
       // Bytes of a length only add: what is too much already stays too much.
       if (remaining > max) throw new Fault('tooLarge', `a packet has at most ${max} bytes`)
       if (byte & 0x80) {

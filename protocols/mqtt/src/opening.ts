@@ -1,5 +1,5 @@
 import { Fault, type Gateway, type Ms, type Replies, type Session } from '@sluice/core'
-import { inboxOf, type Terms } from './connect.ts'
+import type { Terms } from './connect.ts'
 import { reasonOf } from './faults.ts'
 import type { Connect } from './packets.ts'
 import { isOwn } from './system.ts'
@@ -14,7 +14,8 @@ const OPEN_RETRY: Ms = 500
 const openInbox = (
   gateway: Gateway,
   session: Session,
-  { clientId, fresh, expiry }: Terms,
+  inbox: string,
+  { fresh, expiry }: Terms,
   { will }: Connect,
 ): Promise<Replies['open']> => {
   const { bodyBytes } = gateway.limits
@@ -24,7 +25,7 @@ const openInbox = (
     after: (will.properties?.willDelayInterval ?? 0) * 1000,
   }
   return gateway.handle(
-    { kind: 'open', inbox: inboxOf(clientId), fresh, expiry, ...(last && { will: last }) },
+    { kind: 'open', inbox, fresh, expiry, ...(last && { will: last }) },
     gateway.context(session, PATIENCE),
   )
 }
@@ -41,6 +42,7 @@ const mayPass = (fault: Fault): boolean =>
 export const openPatiently = async (
   gateway: Gateway,
   session: Session,
+  inbox: string,
   terms: Terms,
   connect: Connect,
   connection: { pause(ms: Ms): Promise<boolean> },
@@ -48,7 +50,7 @@ export const openPatiently = async (
   const until = gateway.clock.now() + OPEN_WAIT
   for (;;) {
     try {
-      return await openInbox(gateway, session, terms, connect)
+      return await openInbox(gateway, session, inbox, terms, connect)
     } catch (error) {
       const fault = Fault.from(error)
       const wait = fault.retryAfter ?? OPEN_RETRY

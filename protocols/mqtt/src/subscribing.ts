@@ -12,7 +12,8 @@ export const SUBSCRIPTIONS_LENGTH_MAX = 1024 * 1024
 /** SUBSCRIBE and UNSUBSCRIBE of one connection. */
 export class Subscribing {
   readonly #client: Client
-  #filters: Set<string> | undefined
+  /** Nearly always one. */
+  #filters: string | Set<string> | undefined
   #length = 0
 
   constructor(client: Client) {
@@ -31,8 +32,8 @@ export class Subscribing {
   }
 
   async #subscribe({ messageId, subscriptions, properties }: Subscribe): Promise<void> {
-    // Told before QoS 1 or 2 is asked for.
-    if (subscriptions.some(({ qos }) => qos > 0)) this.#client.deliveries.exact()
+    // Told before it is asked for.
+    this.#client.deliveries.expect(subscriptions.some(({ qos }) => qos > 0))
     const wanted = subscriptions.map((one) => this.#wanted(one, properties?.subscriptionIdentifier))
     const add = wanted.filter((one): one is Binding => !Fault.is(one))
     const granted = await this.#bind(add)
@@ -65,7 +66,7 @@ export class Subscribing {
     }
     let next = 0
     const codes = wanted.map((one, at) => {
-      const known = this.#filters?.has(unsubscriptions[at]!) === true
+      const known = this.#has(unsubscriptions[at]!)
       const result = Fault.is(one) ? one : (existed[next++] ?? known)
       if (Fault.is(result)) return reasonOf(result).unsuback ?? reasonOf(result).suback
       this.#drop(unsubscriptions[at]!)
@@ -80,11 +81,8 @@ export class Subscribing {
       if (settings.refusedFilters.has(one.topic))
         throw new Fault('forbidden', 'not to be subscribed to', { about: 'filter' })
       const binding = toBinding(one, id, settings.sharedSubscriptions)
-      if (this.#filters?.has(one.topic)) return binding
-      if (
-        (this.#filters?.size ?? 0) >= SUBSCRIPTIONS_MAX ||
-        this.#length + one.topic.length > SUBSCRIPTIONS_LENGTH_MAX
-      ) {
+      if (this.#has(one.topic)) return binding
+      if (this.#size >= SUBSCRIPTIONS_MAX || this.#length + one.topic.length > SUBSCRIPTIONS_LENGTH_MAX) {
         throw new Fault('limit', 'too many subscriptions')
       }
       return binding
@@ -114,15 +112,30 @@ export class Subscribing {
     return this.#client.terms.version === 5 ? reasonOf(fault).suback : SUBACK_REFUSED
   }
 
+  get #size(): number {
+    const filters = this.#filters
+    return typeof filters === 'string' ? 1 : (filters?.size ?? 0)
+  }
+
+  #has(filter: string): boolean {
+    const filters = this.#filters
+    return typeof filters === 'string' ? filters === filter : filters?.has(filter) === true
+  }
+
   #keep(filter: string): void {
-    this.#filters ??= new Set()
-    if (this.#filters.has(filter)) return
-    this.#filters.add(filter)
+    if (this.#has(filter)) return
+    const filters = this.#filters
+    if (filters === undefined) this.#filters = filter
+    else if (typeof filters === 'string') this.#filters = new Set([filters, filter])
+    else filters.add(filter)
     this.#length += filter.length
   }
 
   #drop(filter: string): void {
-    if (this.#filters?.delete(filter)) this.#length -= filter.length
+    if (!this.#has(filter)) return
+    if (typeof this.#filters === 'string') this.#filters = undefined
+    else this.#filters?.delete(filter)
+    this.#length -= filter.length
   }
 }
 

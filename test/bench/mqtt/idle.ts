@@ -9,21 +9,22 @@ interface Options {
   /** Of the server whose memory is looked at. */
   readonly pid: number
   readonly count: number
-  /** Whether MQTT is spoken: CONNECT and its answer. */
-  readonly mqtt: boolean
+  /** Before the silence: CONNECT and its answer, then also a SUBSCRIBE and its. */
+  readonly says: 'nothing' | 'connect' | 'subscribe'
   readonly settleMs: number
 }
 
-const { port, pid, count, mqtt, settleMs } = JSON.parse(process.argv[2] ?? '{}') as Options
+const { port, pid, count, says, settleMs } = JSON.parse(process.argv[2] ?? '{}') as Options
 const AT_ONCE = 200
 
 const rssKiB = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, settleMs))
 
 const open = async (n: number): Promise<net.Socket> => {
-  if (mqtt) {
+  if (says !== 'nothing') {
     const client = new Client(port)
     await client.enter(`idle-${process.pid}-${n}`)
+    if (says === 'subscribe') await client.subscribe(`idle/${n}`, 1)
     return client.socket
   }
   const socket = net.connect(port, '127.0.0.1')
