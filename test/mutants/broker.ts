@@ -125,8 +125,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a direct read that was cut short is believed',
     file: `${source}/window.ts`,
-    from: 'if (from + have < to) return false',
-    to: '',
+    from: 'Math.min(to, at + read.length)',
+    to: 'Math.min(to, at + wanted)',
     suite: `${source}/cold.test.ts`,
     test: 'give the same where direct reads are cut short',
   },

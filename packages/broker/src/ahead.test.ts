@@ -209,7 +209,7 @@ describe('a log with zeros ahead', () => {
 
 const bound = (file: OpenFile): OpenFile => ({
   write: (bytes, at) => file.write(bytes, at),
-  read: (at, length) => file.read(at, length),
+  read: (at, length, into) => file.read(at, length, into),
   size: () => file.size(),
   truncate: (size) => file.truncate(size),
   sync: () => file.sync(),

@@ -107,7 +107,7 @@ describe('cold reads', () => {
     await Promise.all([0, 1, 2, 3].map((index) => readAll(index, 32)))
     const { start, end } = bench.broker.stats()
     expect(files.most).toBe(1)
-    expect(files.bytes).toBeLessThan((end - start) * 2)
+    expect(files.bytes).toBeLessThan((end - start) * 1.2)
   })
 
   it('go past what the system keeps, in pieces that a sync does not wait long for', async () => {
@@ -171,6 +171,7 @@ describe('cold reads', () => {
     })
     files.gate = () => opened
     const cold = read(0, 0, 32)
+    while (files.now === 0) await new Promise(setImmediate)
     const [stored] = await bench.publish(message('T', 'hot'))
     expect(stored).toBeDefined()
     expect(files.now).toBe(1)

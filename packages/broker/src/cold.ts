@@ -31,8 +31,8 @@ export class ColdReads {
 
   constructor(parts: ColdParts) {
     this.#parts = parts
-    this.#window = new Window(parts)
-    this.#pace = new Pace(() => parts.log.end, parts.rests)
+    this.#pace = new Pace(parts.log, parts.rests)
+    this.#window = new Window(parts, () => this.#pace.quiet())
   }
 
   /** In the order of the pointers; undefined where one cannot be read, which is logged and counted. */

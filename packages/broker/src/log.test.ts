@@ -22,7 +22,7 @@ const watched = (fail: () => boolean = () => false) => {
       seen.syncs += counts
       await file.sync()
     },
-    read: (position, length) => file.read(position, length),
+    read: (position, length, into) => file.read(position, length, into),
     size: () => file.size(),
     truncate: (size) => file.truncate(size),
     close: () => file.close(),
@@ -70,7 +70,7 @@ describe('log', () => {
         const file = await realFiles.open(path, how)
         return {
           write: (bytes, at) => file.write(bytes, at),
-          read: (at, length) => file.read(at, length),
+          read: (at, length, into) => file.read(at, length, into),
           size: () => file.size(),
           truncate: (size) => file.truncate(size),
           close: () => file.close(),

@@ -2,7 +2,7 @@ import type { Log as Lines } from '@sluice/core'
 import type { Log } from './log.ts'
 import type { Segment, Segments } from './segments.ts'
 
-/** Bytes read at a time; what is longer is put together. */
+/** Most bytes that are looked at together; what is longer is put together. As many that were read last are kept, at least. */
 export const WINDOW = 1024 * 1024
 /** Who goes on within so many bytes of where the last one ended, goes on. */
 const NEAR = 64 * 1024
@@ -10,6 +10,8 @@ const NEAR = 64 * 1024
 export const PIECE = 128 * 1024
 /** No disk wants direct reads to begin and to end at more than this. */
 export const ALIGN = 4096
+/** What is kept is moved to its beginning when it is full: seldom. */
+const ROOM = 4 * WINDOW
 
 const PAGE = 64 * 1024
 const nothing = Buffer.alloc(0)
@@ -23,37 +25,36 @@ export interface WindowParts {
 }
 
 /**
- * What was read last of the files, in memory of its own. What the system has not in its memory is read past it, in small
+ * What was read last of a file, in memory of its own: who reads all queues of a topic asks for neighbours, a little before or
+ * behind each other, and each byte is read once for all. What the system has not in its memory is read past it, in small
  * pieces: the system would read ahead as much as the disk is set to, often megabytes, each of which a sync stands behind. What
  * this process wrote lately comes from the system's memory, and so does all where reading past it is refused.
  */
 export class Window {
   readonly #parts: WindowParts
+  /** Resolves when the disk is not wanted by those who write. */
+  readonly #quiet: () => Promise<void>
   /** Below it another process wrote. */
   readonly #began: number
-  /** Begins where a page does. */
-  #memory: Buffer | undefined
-  #window: Buffer = nothing
-  /** Position of the first byte of the window. */
+  #memory: Buffer = nothing
+  #segment: Segment | undefined
+  /** Position of the first byte in memory, aligned in its segment. */
   #from = 0
+  /** Position after what was read. */
+  #end = 0
   #isRefused = false
 
-  constructor(parts: WindowParts) {
+  constructor(parts: WindowParts, quiet: () => Promise<void>) {
     this.#parts = parts
+    this.#quiet = quiet
     this.#began = parts.log.end
   }
 
   /** Fewer at the end of the segment, none where they cannot be read. Good until the next call. */
   async bytes(start: number, length: number): Promise<Buffer> {
     if (length > WINDOW) return this.#long(start, length)
-    let at = start - this.#from
-    if (at < 0 || at + length > this.#window.length) {
-      // The rest of the window is read for who goes on still.
-      const goesOn = at >= 0 && at <= this.#window.length + NEAR
-      await this.#fill(start, goesOn ? WINDOW : length)
-      at = start - this.#from
-    }
-    return this.#window.subarray(at, at + length)
+    if (start < this.#from || start + length > this.#end) await this.#read(start, length)
+    return this.#memory.subarray(start - this.#from, Math.min(start + length, this.#end) - this.#from)
   }
 
   async #long(start: number, length: number): Promise<Buffer> {
@@ -66,19 +67,31 @@ export class Window {
     return whole
   }
 
-  async #fill(start: number, length: number): Promise<void> {
-    const { segments, lines } = this.#parts
-    this.#window = nothing
-    this.#from = start
-    const segment = segments.at(start)
+  async #read(start: number, length: number): Promise<void> {
+    const segment = this.#parts.segments.at(start)
+    const goesOn = segment === this.#segment && start >= this.#from && start <= this.#end + NEAR
+    this.#segment = segment
+    if (!goesOn) this.#from = this.#end = segment ? aligned(segment, start) : start
     if (!segment) return
-    this.#memory ??= pages(WINDOW + ALIGN)
+    // Whole pieces for who goes on still.
+    const more = start + length - this.#end
+    const to = Math.min(segment.end, this.#end + (goesOn ? Math.ceil(more / PIECE) * PIECE : more))
+    if (to - this.#from > ROOM) this.#move(segment)
+    if (this.#memory === nothing) this.#memory = pages(ROOM + ALIGN)
     try {
-      if (!this.#isRecent(start) && (await this.#fillDirectly(segment, start, length))) return
-      this.#window = await segments.read(start, length, this.#memory)
+      if (!this.#isRecent(this.#end)) await this.#readDirectly(segment, to)
+      if (this.#end >= to) return
+      const into = this.#memory.subarray(this.#end - this.#from)
+      this.#end += (await this.#parts.segments.read(this.#end, to - this.#end, into)).length
     } catch (error) {
-      lines.error('log.read', { position: start, error: String(error) })
+      this.#parts.lines.error('log.read', { position: start, error: String(error) })
     }
+  }
+
+  #move(segment: Segment): void {
+    const from = aligned(segment, this.#end - WINDOW)
+    this.#memory.copyWithin(0, from - this.#from, this.#end - this.#from)
+    this.#from = from
   }
 
   #isRecent(start: number): boolean {
@@ -86,33 +99,31 @@ export class Window {
     return start >= this.#began && start >= log.end - recentBytes
   }
 
-  /** False where it is refused or not all came: then the system's memory is asked, and its errors count. */
-  async #fillDirectly(segment: Segment, start: number, length: number): Promise<boolean> {
-    if (this.#isRefused) return false
+  /** Not all where it is refused or not all comes: then the system's memory is asked, and its errors count. */
+  async #readDirectly(segment: Segment, to: number): Promise<void> {
+    if (this.#isRefused) return
     const { segments, lines } = this.#parts
-    const from = align(start - segment.start)
-    const to = Math.min(start + length, segment.end) - segment.start
     try {
       const file = await segments.direct(segment.start)
-      let have = 0
-      for (let more = PIECE; more === PIECE && from + have < to; have += more) {
-        const wanted = Math.min(PIECE, align(to - from - have + ALIGN - 1))
-        more = (await file.read(from + have, wanted, this.#memory!.subarray(have))).length
+      for (let isWhole = true; isWhole && this.#end < to; ) {
+        await this.#quiet()
+        const at = aligned(segment, this.#end)
+        const wanted = Math.min(PIECE, align(to - at + ALIGN - 1))
+        const read = await file.read(at - segment.start, wanted, this.#memory.subarray(at - this.#from))
+        isWhole = read.length === wanted
+        this.#end = Math.max(this.#end, Math.min(to, at + read.length))
       }
-      if (from + have < to) return false
-      this.#window = this.#memory!.subarray(0, to - from)
-      this.#from = segment.start + from
-      return true
     } catch (error) {
       // A segment that was deleted meanwhile says nothing about the others.
-      this.#isRefused = segments.at(start) === segment
+      this.#isRefused = segments.at(segment.start) === segment
       if (this.#isRefused) lines.info('log.direct', { error: String(error) })
-      return false
     }
   }
 }
 
-/** Down to where a direct read may begin. */
+/** The position at or before this one where a direct read of its segment may begin. */
+const aligned = ({ start }: Segment, position: number): number => start + align(position - start)
+
 const align = (at: number): number => at - (at % ALIGN)
 
 /** The compiler's libraries have it for browsers only. */
