@@ -47,7 +47,9 @@ class Watched implements FileLayer {
           await this.gate()
           if (how === 'direct' && this.direct === 'not read') throw new Error('EINVAL')
           const whole = await file.read(position, length, into)
-          const read = how === 'direct' && this.direct === 'cut short' ? whole.subarray(0, 512) : whole
+          const isCut = how === 'direct' && this.direct === 'cut short'
+          const read = isCut ? whole.subarray(0, 512) : whole
+          if (isCut) whole.fill(0, 512)
           this.bytes += read.length
           return read
         } finally {
