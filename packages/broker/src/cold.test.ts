@@ -46,10 +46,11 @@ class Watched implements FileLayer {
         try {
           await this.gate()
           if (how === 'direct' && this.direct === 'not read') throw new Error('EINVAL')
+          const before = into && Buffer.from(into)
           const whole = await file.read(position, length, into)
           const isCut = how === 'direct' && this.direct === 'cut short'
           const read = isCut ? whole.subarray(0, 512) : whole
-          if (isCut) whole.fill(0, 512)
+          if (isCut) before?.copy(into!, 512, 512)
           this.bytes += read.length
           return read
         } finally {
