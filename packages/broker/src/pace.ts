@@ -3,7 +3,7 @@ import type { Log } from './log.ts'
 /** Bytes of a share, unless one record is longer: to check, copy and answer them takes a quarter of a millisecond. */
 export const SHARE = 64 * 1024
 /** While others write, for this many times as long as a share took nothing is read. */
-export const YIELD = 4
+export const YIELD = 5
 /** Shortest rest, ms: what timers tell apart. What is shorter is added up, with a turn of the loop meanwhile. */
 export const REST_MIN = 2
 /** Longest rest, ms: a disk that stalls does not stop the reader for twice as long again. */
@@ -33,7 +33,7 @@ const ignore = () => undefined
 
 /**
  * How fast those may go who are behind, so that those who are not do not feel them. Nobody writes: as fast as they can, with
- * a turn of the loop after each share. Somebody does: a fifth of the time is theirs. It is the time that passed until they
+ * a turn of the loop after each share. Somebody does: a sixth of the time is theirs. It is the time that passed until they
  * had what they asked for, so that they give way to all that keeps the loop, the core or the disk busy, whatever it is.
  * What is on its way to the disk goes first: a read would stand before it there, and a loop that is busy with a share keeps
  * the core from the thread that waits for its sync.
