@@ -47,6 +47,25 @@ describe('log', () => {
     expect(seen).toMatchObject({ writes: 1, syncs: 1 })
   })
 
+  it('under flush async writes a read of a socket at once, and less of it with what else comes in the turn', async () => {
+    const { files, seen } = watched()
+    bench = await Bench.start({ files, flush: 'async' })
+    await bench.publish(message('T', 'first'))
+    const body = Buffer.alloc(1024)
+    const publish = (count: number) =>
+      Promise.all(Array.from({ length: count }, () => bench.publish(message('T', body))))
+    const writesAfter = async (count: number) => {
+      seen.writes = 0
+      const all = publish(count)
+      await new Promise<void>((resolve) => process.nextTick(resolve))
+      const { writes } = seen
+      await all
+      return [writes, seen.writes]
+    }
+    expect(await writesAfter(40)).toEqual([0, 1])
+    expect(await writesAfter(60)).toEqual([1, 1])
+  })
+
   it('does not wait for the disk under flush async, and syncs a little later', async () => {
     const { files, seen } = watched()
     bench = await Bench.start({ files, flush: 'async' })

@@ -60,6 +60,8 @@ interface Batch {
 
 const CHUNK_MIN = 16 * 1024
 const CHUNK_MAX = 1024 * 1024
+/** Flush async: what is written when the callback that appended it ends. A read of a socket is 64 KiB. */
+const EARLY = 48 * 1024
 /** Flush async: how often the disk is asked to catch up. */
 const LAZY_SYNC_MS = 500
 /** Bytes that may wait for the disk. */
@@ -76,7 +78,8 @@ const newBatch = (from: number, number: number): Batch => {
 
 /**
  * The append side. One writer: `reserve`, fill `room`, `commit`, all in one turn. Everything appended in a turn of the
- * loop, and while a sync is under way, goes out in one write and one fdatasync.
+ * loop, and while a sync is under way, goes out in one write and one fdatasync. Under flush async a read's worth goes out
+ * at once: those whose answers it makes are busy with them while the next read is taken in.
  */
 export class Log {
   readonly #options: LogOptions
@@ -97,6 +100,7 @@ export class Log {
   #size = 0
   #chaining = false
   #scheduled = false
+  #early = false
   /** Cleared in the turn that finds nothing more to write: what is appended after it schedules the next run. */
   #busy = false
   #running: Promise<void> = resolved
@@ -162,9 +166,14 @@ export class Log {
     sealEntry(this.#chunk.room, this.#at, this.#size, this.place, chained || this.#chaining, part)
     this.#chunk.used = this.#at + this.#size
     this.end = this.#chunk.start + this.#chunk.used
-    if (!this.#scheduled && !this.#busy) {
+    if (this.#busy) return
+    if (!this.#scheduled) {
       this.#scheduled = true
       setImmediate(this.#flush)
+    }
+    if (!this.#early && this.#options.flush === 'async' && this.end - this.#batch.from > EARLY) {
+      this.#early = true
+      process.nextTick(this.#flushEarly)
     }
   }
 
@@ -264,11 +273,16 @@ export class Log {
 
   readonly #flush = (): void => {
     this.#scheduled = false
-    this.#busy = true
-    this.#running = this.#run()
+    if (!this.#busy) this.#running = this.#run()
+  }
+
+  readonly #flushEarly = (): void => {
+    this.#early = false
+    if (!this.#busy) this.#running = this.#run()
   }
 
   async #run(): Promise<void> {
+    this.#busy = true
     while (this.end > this.written && !this.#fault) {
       const batch = this.#batch
       const to = this.end
