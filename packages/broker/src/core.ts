@@ -71,7 +71,7 @@ export class Core {
   readonly cold: ColdReads
   /** Polls that wait. */
   readonly parking = new Parking(this)
-  readonly turns = new Turns()
+  readonly turns: Turns
   readonly #views = new Views()
 
   constructor(
@@ -90,6 +90,7 @@ export class Core {
     this.settings = parts.settings
     this.counters = parts.counters
     this.cold = new ColdReads(parts)
+    this.turns = new Turns(() => parts.log.end)
     this.state.touch = (what) => this.log.touch(what)
     this.state.matched = (message, place, size, readers) => this.#fresh(message, place, size, readers)
     this.state.keyed = (topic, facts, place) => this.keys.add(topic, facts, place)

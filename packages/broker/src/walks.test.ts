@@ -1,4 +1,4 @@
-import { type Binding, Fault } from '@sluice/core'
+import { type Binding, type Delivered, Fault } from '@sluice/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Bench, bodies, contextOf, message, turn } from '../test/support.ts'
 import { Turns } from './walks.ts'
@@ -26,6 +26,12 @@ describe('a walk through what is retained', () => {
     await turn(1) // a whole page may be had again
     const ask = { kind: 'pop', source, max, invisible: 'session', wait: 0, fifo: false, ...more } as const
     return [...(await bench.run<'pop'>(ask)).batch]
+  }
+  /** The next so many, whatever pages they come in. */
+  const some = async (epoch: number, count: number) => {
+    const got: Delivered[] = []
+    while (got.length < count) got.push(...(await pop(epoch, count - got.length, { wait: 1_000 })))
+    return got
   }
   /** Everything, in pages of `max`. */
   const rest = async (epoch: number, max = 10) => {
@@ -66,7 +72,7 @@ describe('a walk through what is retained', () => {
     await fill()
     const { epoch } = await open(0)
     await bind(epoch, [all])
-    await bench.settle(await pop(epoch, 10))
+    await bench.settle(await some(epoch, 10))
     await bench.publish(retain('p5', 'new 5'), retain('p50', 'new 50'), retain('p51', ''), retain('more', 'new'))
     const expected = [...old(10).filter((body) => !/ 5[01]$/.test(body)), 'new 5', 'new 50', '', 'new']
     expect(await rest(epoch)).toEqual(expected)
@@ -77,7 +83,7 @@ describe('a walk through what is retained', () => {
     await bench.publish(retain('short', 'short', { expiresAt: bench.clock.now() + 1_000 }), retain('last', 'last'))
     const { epoch } = await open(0)
     await bind(epoch, [all])
-    await bench.settle(await pop(epoch, 10))
+    await bench.settle(await some(epoch, 10))
     await bench.clock.advance(2_000)
     expect(await rest(epoch)).toEqual([...old(10, 20), 'last'])
   })
@@ -86,11 +92,11 @@ describe('a walk through what is retained', () => {
     await fill()
     const { epoch } = await open(0)
     await bind(epoch, [all, { pattern: 'T/p99', retained: 'send' }])
-    await bench.settle(await pop(epoch, 10))
+    await bench.settle(await some(epoch, 10))
     await bind(epoch, [], [{ pattern: 'T/#' }])
     expect(await rest(epoch)).toEqual(['old 99'])
     await bind(epoch, [all])
-    await bench.settle(await pop(epoch, 10))
+    await bench.settle(await some(epoch, 10))
     await bind(epoch, [{ ...all, retained: 'ifNew', note: 'other' }])
     const [one] = await pop(epoch, 1)
     expect([one?.notes, one?.message.path]).toEqual([['other'], 'p10'])
@@ -103,7 +109,8 @@ describe('a walk through what is retained', () => {
     await fill(3)
     const { epoch } = await open(0)
     await bind(epoch, [all, { pattern: 'T/+', retained: 'send', note: 'm' }])
-    const got = [...(await pop(epoch, 9)), ...(await pop(epoch, 9))]
+    const got = await some(epoch, 6)
+    expect(await pop(epoch, 9)).toEqual([])
     expect(got.map(({ message: { path }, notes }) => `${path} ${notes}`)).toEqual([
       'p0 n',
       'p1 n',
@@ -118,16 +125,16 @@ describe('a walk through what is retained', () => {
     await fill()
     const first = await open(DAY)
     await bind(first.epoch, [all])
-    await bench.settle(await pop(first.epoch, 10))
-    const out = await pop(first.epoch, 10)
+    await bench.settle(await some(first.epoch, 10))
+    const out = await some(first.epoch, 10)
     const second = await open(DAY)
     expect(bodies(await pop(second.epoch, 10))).toEqual(bodies(out))
-    await bench.settle((await pop(second.epoch, 10)).filter(({ attempt }) => attempt === 1))
+    await bench.settle((await some(second.epoch, 10)).filter(({ attempt }) => attempt === 1))
     await bench.kill()
     await bench.publish(retain('p60', 'new 60'))
     const third = await open(DAY)
-    await bench.settle(await pop(third.epoch, 10))
-    await bench.settle(await pop(third.epoch, 5))
+    await bench.settle(await some(third.epoch, 10))
+    await bench.settle(await some(third.epoch, 5))
     await bench.reopen()
     const fourth = await open(DAY)
     const left = old(35).filter((body) => body !== 'old 60')
@@ -141,10 +148,10 @@ describe('a walk through what is retained', () => {
     await fill(20)
     const { epoch } = await open(DAY)
     await bind(epoch, [all])
-    await bench.settle(await pop(epoch, 5))
+    await bench.settle(await some(epoch, 5))
     for (let at = 0; at < 80; at++) await bench.publish(message('U', `${at}.`.padEnd(1_000, 'x')))
     while (!bench.lines.some(({ event }) => event === 'segment.deleted')) await turn()
-    await bench.settle(await pop(epoch, 5))
+    await bench.settle(await some(epoch, 5))
     await bench.reopen({ segmentBytes: 8 * 1024, retain: { bytes: 32 * 1024 } })
     expect(await rest((await open(DAY)).epoch)).toEqual(old(10, 20))
   })
@@ -182,7 +189,7 @@ describe('a walk through what is retained', () => {
 
 describe('turns of the loop', () => {
   it('are shared by all that walk, in order', async () => {
-    const turns = new Turns()
+    const turns = new Turns(() => 0)
     const given: string[] = []
     const walk = async (name: string, pages: number): Promise<void> => {
       for (let page = 0; page < pages; page++) {
@@ -201,8 +208,36 @@ describe('turns of the loop', () => {
     expect(given).toEqual(['a0', 'a1', 'b0', 'c0', 'a2', 'b1', 'c1', 'b2', 'c2'])
   })
 
+  it('are those of others while they write, and then no more is taken than a few', async () => {
+    let written = 0
+    const turns = new Turns(() => written)
+    const room = async () => {
+      const room = await turns.room()
+      turns.spend(room)
+      return room
+    }
+    expect(await room()).toBe(16)
+    written++
+    expect(await room()).toBe(4)
+    for (let page = 0; page < 15; page++) expect(await room()).toBe(4)
+    expect(await room()).toBe(16)
+  })
+
+  it('are taken after half a millisecond all the same, when others write in each of them', async () => {
+    let written = 0
+    const turns = new Turns(() => written++)
+    for (let page = 0; page < 2; page++) turns.spend(await turns.room())
+    const pages: number[] = []
+    for (let page = 0; page < 5; page++) {
+      const began = performance.now()
+      turns.spend(await turns.room())
+      pages.push(performance.now() - began)
+    }
+    expect(Math.min(...pages)).toBeGreaterThan(0.25)
+  })
+
   it('go to the next one when one that waited takes nothing', async () => {
-    const turns = new Turns()
+    const turns = new Turns(() => 0)
     turns.spend(16)
     void turns.room()
     expect(await turns.room()).toBeGreaterThan(0)

@@ -3,6 +3,12 @@ import { SmallMap } from './small.ts'
 
 /** Messages that all walks together take in a turn of the loop: some 0.2 ms until they are written to their sockets. */
 const PAGE = 16
+/** The same while others write: who waits for an answer stands behind one page, not more. */
+const SHORT = 4
+/** So many turns in a row in which nobody wrote: nobody else is there. */
+const QUIET = 16
+/** Longest that walks give way for, ms: one turn of a busy process may be longer. */
+const PATIENCE = 0.5
 /** Topics that are looked at in the time that a message takes. */
 const LOOKS = 64
 
@@ -93,11 +99,26 @@ export const lookAhead = (walks: Walks, topics: RetainedTopics, most: number): r
   return walkOn(copies, topics, Math.min(most, AHEAD)).found.map(({ one }) => one)
 }
 
-/** What all walks of the process may take in a turn of the loop. Who comes too late waits for the next one, in order. */
+/**
+ * What all walks of the process may take in a turn of the loop. Who comes too late waits for the next one, in order. While
+ * others write, a page is taken in a turn in which they did not: when what came in has been answered.
+ */
 export class Turns {
+  readonly #written: () => number
+  #wrote: number
+  /** Turns in a row in which nobody wrote. */
+  #quiet = QUIET
+  /** When there was a page last, ms. */
+  #pageAt = 0
   #left = PAGE
   #waiting: ((room: number) => void)[] = []
   #isDue = false
+
+  /** @param written moves whenever something is written */
+  constructor(written: () => number) {
+    this.#written = written
+    this.#wrote = written()
+  }
 
   /** How many messages may be taken in this turn. Who gets a number {@link spend}s some of it before anybody else asks. */
   room(): number | Promise<number> {
@@ -120,10 +141,23 @@ export class Turns {
     this.#isDue = true
     setImmediate(() => {
       this.#isDue = false
-      this.#left = PAGE
+      this.#left = this.#page()
       if (this.#waiting.length > 0) this.#again()
       this.#next()
     })
+  }
+
+  /** Of this turn. */
+  #page(): number {
+    const written = this.#written()
+    const isTheirs = written !== this.#wrote
+    this.#wrote = written
+    this.#quiet = isTheirs ? 0 : this.#quiet + 1
+    if (this.#quiet >= QUIET) return PAGE
+    const now = performance.now()
+    if (isTheirs && now - this.#pageAt < PATIENCE) return 0
+    this.#pageAt = now
+    return SHORT
   }
 }
 
