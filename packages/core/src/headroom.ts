@@ -1,13 +1,10 @@
 import { PerformanceObserver } from 'node:perf_hooks'
-import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
-import type { Clock } from './clock.ts'
-import type { Ms } from './model.ts'
+import { getHeapSpaceStatistics, getHeapStatistics, setFlagsFromString } from 'node:v8'
 
 /** What the heap may at least grow by before all of it is marked again. */
 const HEADROOM = 96 * 1024 * 1024
 /** Where each half of the young generation ends. V8 has a look at the machine, and may say 64 MiB. */
 const YOUNG = 16 * 1024 * 1024
-const LOOK_MS: Ms = 10_000
 
 /** How much of what lives a heap grows by before it is marked again, in percent. */
 export const growthOf = (heapBytes: number): number =>
@@ -19,34 +16,29 @@ export const youngGrowthOf = (youngBytes: number): number => (youngBytes >= 2 * 
 const youngBytes = (): number =>
   getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_size ?? 0
 
-/** Looks at the young generation after each collection, which is when it grows, until it is as large as it is to be. */
-const boundYoung = (): (() => void) => {
-  const look = () => {
-    const growth = youngGrowthOf(youngBytes())
-    setFlagsFromString(`--semi-space-growth-factor=${growth}`)
-    if (growth === 1) observer.disconnect()
-  }
-  const observer = new PerformanceObserver(look)
-  observer.observe({ entryTypes: ['gc'] })
-  look()
-  return () => observer.disconnect()
-}
-
 /**
  * For a process that is ours alone. V8 starts to mark a small heap again after it grew by 8 MiB, buffers among them: of a
  * gateway under load that is ten times a second for the bytes that it reads, a quarter of its time and 20 ms in which
  * requests wait. This gives a small heap room to grow. A large one would grow to four times of what lives and keep those
  * pages; it ends at twice that. A burst of what stays, ten thousand connections or a replay, would make the young generation
  * grow to 128 MiB, which are never given back: it ends at a quarter of that.
+ *
+ * V8 decides when a collection ends, by what was said before: a look after each one, of the young generation too, is never
+ * further behind than that generation is large.
  * @returns ends it
  */
-export const keepHeadroom = (clock: Clock): (() => void) => {
-  const look = () => setFlagsFromString(`--heap-growing-percent=${growthOf(process.memoryUsage().heapUsed)}`)
-  look()
-  const stop = clock.every(LOOK_MS, look)
-  const letGo = boundYoung()
-  return () => {
-    letGo()
-    stop()
+export const keepHeadroom = (): (() => void) => {
+  let growth = 0
+  let youngGrowth = 0
+  const look = () => {
+    const now = growthOf(getHeapStatistics().used_heap_size)
+    if (now !== growth) setFlagsFromString(`--heap-growing-percent=${(growth = now)}`)
+    if (youngGrowth === 1) return
+    youngGrowth = youngGrowthOf(youngBytes())
+    setFlagsFromString(`--semi-space-growth-factor=${youngGrowth}`)
   }
+  const observer = new PerformanceObserver(look)
+  observer.observe({ entryTypes: ['gc'] })
+  look()
+  return () => observer.disconnect()
 }

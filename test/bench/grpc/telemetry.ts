@@ -24,6 +24,8 @@ interface Options {
 /** Client processes: each stays well below the number of files that it may have open. */
 const PROCESSES = 4
 const AT_ONCE = 32
+/** Rounds until the heap has been filled with garbage once. */
+const FILLING = 2
 const POLLS_A_CONNECTION = 50
 
 const options = JSON.parse(process.argv[2] ?? '{}') as Options
@@ -99,6 +101,12 @@ const cpuMs = (): number => {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
+/** The farthest from the mean, as a part of it. */
+const swingOf = (values: readonly number[]): number => {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  return Math.max(...values.map((value) => Math.abs(value - mean))) / mean
+}
+
 /** In use after a collection. */
 const usedKiB = async (): Promise<number> => {
   const file = reportOf(options.pid)
@@ -139,6 +147,7 @@ const whole = async (): Promise<void> => {
     kibEach: each[0],
     kibEachLast: each.at(-1),
     grewKib: each.at(-1)! - each[0]!,
+    ...(rounds > FILLING && { swing: swingOf(each.slice(FILLING)) }),
     usedEach: used[0],
     usedGrew: used.at(-1)! / used[0]!,
   }

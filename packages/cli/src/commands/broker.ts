@@ -1,4 +1,4 @@
-import { keepHeadroom, systemClock } from '@sluice/core'
+import { keepHeadroom } from '@sluice/core'
 import { createLog, runBroker } from '@sluice/gateway'
 import { exitOnCrash } from '../crash.ts'
 import { type ExitCode, exit } from '../exit.ts'
@@ -16,7 +16,7 @@ export interface BrokerFlags {
 export const broker = async ({ listen, adminPort, ...flags }: BrokerFlags): Promise<ExitCode> => {
   const { config } = configOf(flags)
   const log = createLog({ ...config.log, to: 1 })
-  keepHeadroom(systemClock)
+  keepHeadroom()
   const running = await opened(() => runBroker(config, { listen, adminPort, log }))
   exitOnCrash(log, {})
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void running.close())

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
-import { Fault, keepHeadroom, systemClock } from '@sluice/core'
+import { Fault, keepHeadroom } from '@sluice/core'
 import {
   type Config,
   ConfigError,
@@ -37,7 +37,7 @@ export const configOf = ({ config, data, set }: StartFlags): { readonly config: 
 export const start = async (flags: StartFlags): Promise<ExitCode> => {
   const { config, file } = configOf(flags)
   const log = createLog({ ...config.log, to: 1 })
-  keepHeadroom(systemClock)
+  keepHeadroom()
   const base = file === undefined ? process.cwd() : dirname(resolve(file))
   const gateway = await open(config, base, log)
   exitOnCrash(log, gateway.plugins)
