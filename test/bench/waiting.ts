@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type Broker, openBroker } from '@sluice/broker'
-import type { CommandOf, Kind, ReplyTo } from '@sluice/core'
+import { type CommandOf, type Kind, keepHeadroom, type ReplyTo } from '@sluice/core'
 import { contextOf, sessionOf } from '@sluice/testkit'
 
 const context = contextOf(sessionOf('bench/1'))
@@ -17,6 +17,7 @@ export interface Lone {
 }
 
 export const lone = async (): Promise<Lone> => {
+  keepHeadroom() // as every process of ours
   const dir = await mkdtemp(join(tmpdir(), 'sluice-waiting-'))
   const broker: Broker = await openBroker({ dir, flush: 'async', defaultQueues: 1 })
   const run: Lone['run'] = (command, signal) =>
