@@ -162,7 +162,7 @@ describe('cold reads', () => {
   it('give memory away that is not read into again', async () => {
     const { delivered } = await read(0, 0, 8)
     const before = bodies(delivered)
-    for (const index of [1, 2, 3]) await readAll(index, 16)
+    await read(1, 50, 32) // further on than what goes on: from the beginning of the memory
     expect(bodies(delivered)).toEqual(before)
     expect(bodies((await read(0, 0, 8)).delivered)).toEqual(before)
   })
