@@ -73,13 +73,15 @@ export class Window {
     this.#segment = segment
     if (!goesOn) this.#from = this.#end = segment ? aligned(segment, start) : start
     if (!segment) return
-    // Whole pieces for who goes on still.
+    // Whole pieces for who goes on still, and long ones where the disk has no part in it.
+    const isRecent = this.#isRecent(this.#end)
+    const piece = isRecent ? WINDOW : PIECE
     const more = start + length - this.#end
-    const to = Math.min(segment.end, this.#end + (goesOn ? Math.ceil(more / PIECE) * PIECE : more))
+    const to = Math.min(segment.end, this.#end + (goesOn ? Math.ceil(more / piece) * piece : more))
     if (to - this.#from > ROOM) this.#move(segment)
     if (this.#memory === nothing) this.#memory = pages(ROOM + ALIGN)
     try {
-      if (!this.#isRecent(this.#end)) await this.#readDirectly(segment, to)
+      if (!isRecent) await this.#readDirectly(segment, to)
       if (this.#end >= to) return
       const into = this.#memory.subarray(this.#end - this.#from)
       this.#end += (await this.#parts.segments.read(this.#end, to - this.#end, into)).length
