@@ -5,7 +5,7 @@ const file = new URL('./mqtt/retained.ts', import.meta.url)
 
 const bench: Bench = {
   method:
-    'Retained topics with bodies of 128 bytes, 100,000 with --full and 20,000 without, replayed with QoS 1 to a subscriber with a receive maximum of 20 that acknowledges at once, while another client, a process of its own that goes first, sends itself QoS 1 messages one at a time. p99Ratio is the p99 of its round trips during the replay against that before it; rssGrowthMiB the most that the resident set grew; lookP99Ms how seldom the measuring process, which has a timer of 1 ms, came to its turn. Three replays come before that: the first of a process, during which V8 compiles what it needs on the same core, has firstP99Ms and is the one whose growth is told. A server of its own for each round, flush async.',
+    'Retained topics with bodies of 128 bytes, 100,000 with --full and 20,000 without, replayed with QoS 1 to a subscriber with a receive maximum of 20 that acknowledges at once, while another client, a process of its own that goes first, sends itself QoS 1 messages one at a time. p99Ratio is the p99 of its round trips during the fourth replay of a process against that just before it, firstP99Ratio the same of its first, during which V8 compiles what a replay needs on the same core; rssGrowthMiB the most that the resident set grew in the first; lookP99Ms how seldom the measuring process, which has a timer of 1 ms, came to its turn. A server of its own for each round, flush async.',
   rounds: { quick: 1, full: 5 },
   contenders: () => [
     {
@@ -34,6 +34,7 @@ const bench: Bench = {
   ],
   targets: [
     { of: 'ours', metric: 'p99Ratio', atMost: 2 },
+    { of: 'ours', metric: 'firstP99Ratio', atMost: 2 },
     { of: 'ours', metric: 'rssGrowthMiB', atMost: 20 },
   ],
 }

@@ -101,7 +101,8 @@ export const lookAhead = (walks: Walks, topics: RetainedTopics, most: number): r
 
 /**
  * What all walks of the process may take in a turn of the loop. Who comes too late waits for the next one, in order. While
- * others write, a page is taken in a turn in which they did not: when what came in has been answered.
+ * others write, a page is taken in a turn in which they did not: when what came in has been answered. What a kept session
+ * acknowledges is written, too: alone, its replay takes short pages.
  */
 export class Turns {
   readonly #written: () => number

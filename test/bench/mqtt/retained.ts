@@ -83,11 +83,17 @@ const replay = async (): Promise<Run> => {
   return { latencies: echo.latencies, replayed }
 }
 
+const alone = async (): Promise<Latencies> => {
+  echo.latencies = new Latencies()
+  await new Promise((resolve) => setTimeout(resolve, beforeMs))
+  return echo.latencies
+}
+
+await new Promise((resolve) => setTimeout(resolve, beforeMs / 4)) // the code of a round trip is made meanwhile
+const beforeFirst = await alone()
 const first = await replay()
 for (let replays = 1; replays < WARM; replays++) await replay()
-echo.latencies = new Latencies()
-await new Promise((resolve) => setTimeout(resolve, beforeMs))
-const before = echo.latencies
+const before = await alone()
 const looks = new Latencies()
 const looking = look(looks)
 const { latencies: during, replayed } = await replay()
@@ -103,6 +109,7 @@ const sample = {
   lookP99Ms: p99Ms(looks),
   replayedPerSecond: replayed.replayedPerSecond,
   firstP99Ms: p99Ms(first.latencies),
+  firstP99Ratio: p99Ms(first.latencies) / p99Ms(beforeFirst),
   firstReplayedPerSecond: first.replayed.replayedPerSecond,
   rssGrowthMiB: first.replayed.rssGrowthMiB,
 }
